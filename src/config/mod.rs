@@ -1,0 +1,5 @@
+//! Owns the configuration: what was written (`file`) and what it means (`resolved`).
+
+pub mod resolved;
+
+pub use resolved::*;

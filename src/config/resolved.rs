@@ -1,0 +1,282 @@
+//! Owns what the configuration *means*: every default applied, every path absolute, every value typed and
+//! within its range. Pure: never opens a file and never looks whether a folder exists.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration, ready for use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Database, learned profiles, engine cache, imported models. On a local file system.
+    pub state_dir: PathBuf,
+    /// A running job may finish within it after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// No progress for so long ends the job.
+    pub job_timeout: Duration,
+    /// The queue waits below this many free bytes in an output folder.
+    pub min_free_bytes: u64,
+    /// Where and on what inference runs.
+    pub runtime: RuntimeConfig,
+    /// What it may hold.
+    pub memory: MemoryConfig,
+    /// The watched folders, in the order of the file.
+    pub folders: Vec<Folder>,
+}
+
+impl Config {
+    /// The folder of that name.
+    pub fn folder(&self, name: &str) -> Option<&Folder> {
+        self.folders.iter().find(|folder| folder.name == name)
+    }
+}
+
+/// `[runtime]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuntimeConfig {
+    /// The ONNX Runtime library; `None`: looked for (CONTRACT §5).
+    pub library: Option<PathBuf>,
+    /// Tried in this order. Never empty.
+    pub providers: Vec<Provider>,
+    /// Whether the file named the providers, so that missing ones are worth a warning in job files.
+    pub providers_chosen: bool,
+    /// Devices, one executor each. Never empty.
+    pub device_ids: Vec<u32>,
+    /// Intra-op threads of the CPU provider; `None`: one per core.
+    pub threads: Option<usize>,
+    /// Arithmetic of the network.
+    pub precision: Precision,
+}
+
+/// An execution provider of ONNX Runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// NVIDIA TensorRT: fastest, builds engines first.
+    Tensorrt,
+    /// NVIDIA CUDA.
+    Cuda,
+    /// The processor: always there.
+    Cpu,
+}
+
+impl Provider {
+    /// Its name in configuration, documents and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tensorrt => "tensorrt",
+            Self::Cuda => "cuda",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// Arithmetic of the network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// fp32 on the CPU; fp16 where the device gains from it and the model passes its check.
+    #[default]
+    Auto,
+    /// Single precision.
+    Fp32,
+    /// Half precision.
+    Fp16,
+}
+
+/// `[memory]`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// Most that inference may hold on the device; `None`: what is free at the job's start, less a reserve.
+    pub device_bytes: Option<u64>,
+    /// Most that decoding, tiles and encoding may hold; `None`: a quarter of RAM.
+    pub host_bytes: Option<u64>,
+}
+
+/// `[[folder]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Folder {
+    /// Its name, unique.
+    pub name: String,
+    /// Where sources are dropped; absolute.
+    pub input: PathBuf,
+    /// Where results appear; absolute.
+    pub output: PathBuf,
+    /// What decides the pixels and the name of a result.
+    pub recipe: Recipe,
+    /// Whether directories below `input` are watched too.
+    pub recursive: bool,
+    /// Glob patterns on file names, upper and lower case alike; a name must match one.
+    pub include: Vec<String>,
+    /// Glob patterns that keep a name out, added to the built-in ones.
+    pub exclude: Vec<String>,
+    /// Quiet time before a file is read; `None`: 10 s local, 30 s on a network share.
+    pub settle: Option<Duration>,
+    /// Time between full scans; `None`: 60 s local, 30 s on a network share.
+    pub rescan: Option<Duration>,
+    /// What becomes of a source after its result is recorded.
+    pub on_success: OnSuccess,
+    /// What happens when the result's name is taken by something else.
+    pub on_conflict: OnConflict,
+    /// Higher goes first.
+    pub priority: i32,
+}
+
+/// What decides the pixels and the name of a result, given the source (DESIGN §9). Its hash, together with
+/// the model's sha256, is part of a job's key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// A built-in or imported model's name, or a path to an .onnx file.
+    pub model: String,
+    /// Size of the result.
+    pub scale: Scale,
+    /// Output pixels at most.
+    pub max_pixels: u64,
+    /// What happens to a bigger result.
+    pub on_too_big: OnTooBig,
+    /// How the picture is cut.
+    pub tiling: Tiling,
+    /// Ceiling of a window's side, pixels; `None`: chosen by memory and speed.
+    pub tile_px: Option<u32>,
+    /// Overlap of two windows, pixels; `None`: what the model needs.
+    pub overlap_px: Option<u32>,
+    /// File format of the result.
+    pub format: Format,
+    /// Quality of lossy formats, 1 to 100.
+    pub quality: u8,
+    /// Name of the result below the output folder.
+    pub name_template: NameTemplate,
+    /// What of the source's metadata is carried.
+    pub metadata: MetadataPolicy,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            model: "span-x4".to_owned(),
+            scale: Scale::Model,
+            max_pixels: 400_000_000,
+            on_too_big: OnTooBig::Shrink,
+            tiling: Tiling::Auto,
+            tile_px: None,
+            overlap_px: None,
+            format: Format::Same,
+            quality: 92,
+            name_template: NameTemplate::default(),
+            metadata: MetadataPolicy::Keep,
+        }
+    }
+}
+
+impl Recipe {
+    /// BLAKE3 over every field and the model's sha256 (hexadecimal): two recipes with the same hash give
+    /// the same result for the same content.
+    pub fn hash(&self, model_sha256: &str) -> [u8; 32] {
+        // A version of its own, so that a release that changes pixels can ask for new results.
+        const RECIPE_VERSION: u32 = 1;
+        let text = serde_json::json!([RECIPE_VERSION, model_sha256, self]).to_string();
+        *blake3::hash(text.as_bytes()).as_bytes()
+    }
+}
+
+/// `scale`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// The model's own.
+    Model,
+    /// So many times the source's side.
+    Times(f64),
+}
+
+/// `on_too_big`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTooBig {
+    /// The result is scaled to fit.
+    Shrink,
+    /// The job fails as `too_large`.
+    Refuse,
+}
+
+/// `tiling`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tiling {
+    /// `exact` where it is affordable, else `feather`.
+    Auto,
+    /// Halo of the receptive radius, cut off: equal to untiled.
+    Exact,
+    /// Overlap blended.
+    Feather,
+    /// The reference node's arithmetic.
+    Comfy,
+    /// In one piece.
+    None,
+}
+
+/// `format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// The source's, or PNG for a lossless and JPEG for a lossy one that cannot be written.
+    Same,
+    /// JPEG 4:4:4.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// WebP; lossless at quality 100.
+    Webp,
+    /// TIFF.
+    Tiff,
+}
+
+/// `on_success`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnSuccess {
+    /// The source stays.
+    Keep,
+    /// It moves to `done/` below the input folder.
+    Move,
+    /// It goes to the desktop's trash.
+    Trash,
+    /// It is removed.
+    Delete,
+}
+
+/// `on_conflict`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// The result gets a number behind its name.
+    Rename,
+    /// The other file is replaced.
+    Overwrite,
+    /// The job is skipped.
+    Skip,
+}
+
+/// `metadata`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MetadataPolicy {
+    /// All that the target can hold.
+    Keep,
+    /// All but the place.
+    KeepNoGps,
+    /// Only what the colours need.
+    Strip,
+}
+
+/// `name_template`, checked: no unknown placeholder, no way out of the output folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NameTemplate(String);
+
+impl Default for NameTemplate {
+    fn default() -> Self {
+        Self("{stem}_{scale}x.{ext}".to_owned())
+    }
+}

@@ -1,0 +1,207 @@
+//! Owns what the kernel says about files and the durable steps on them: identity, sync, rename, free space.
+//! Never decides *when* a step happens (publish and status do) and never reads pixels.
+
+use std::fmt::Debug;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{CWD, RenameFlags};
+
+/// What tells one state of a file from another: any write, replacement or touch changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    /// Device number of the file system.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since the epoch.
+    pub mtime_ns: i64,
+    /// Change time, nanoseconds since the epoch; cannot be set by programs.
+    pub ctime_ns: i64,
+}
+
+impl FileIdentity {
+    /// Reads the identity off metadata that were obtained without following symlinks.
+    pub fn of(meta: &Metadata) -> Self {
+        Self {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            size: meta.size(),
+            mtime_ns: meta
+                .mtime()
+                .saturating_mul(1_000_000_000)
+                .saturating_add(meta.mtime_nsec()),
+            ctime_ns: meta
+                .ctime()
+                .saturating_mul(1_000_000_000)
+                .saturating_add(meta.ctime_nsec()),
+        }
+    }
+
+    /// The identity of the file at `path`, symlinks not followed.
+    ///
+    /// # Errors
+    /// As `lstat`.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(Self::of(&path.symlink_metadata()?))
+    }
+}
+
+/// The seam through which everything durable is written: the real one below, and in tests one that runs out
+/// of space, fails, or stops between any two steps. Reads are not part of it.
+pub trait Filesystem: Debug + Send + Sync {
+    /// Creates a file that must not exist yet, readable and writable, mode 0666 less the umask and never
+    /// writable by others.
+    ///
+    /// # Errors
+    /// As `open` with `O_CREAT | O_EXCL`.
+    fn create_new(&self, path: &Path) -> io::Result<File>;
+    /// Makes the content and size of an open file durable.
+    ///
+    /// # Errors
+    /// As `fsync`.
+    fn sync_file(&self, file: &File) -> io::Result<()>;
+    /// Makes the names in a directory durable. File systems that cannot sync directories are forgiven.
+    ///
+    /// # Errors
+    /// As `open` and `fsync`.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Renames; fails with `AlreadyExists` where `to` exists.
+    ///
+    /// # Errors
+    /// As `renameat2` with `RENAME_NOREPLACE`.
+    fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Renames; replaces `to` in one step.
+    ///
+    /// # Errors
+    /// As `rename`.
+    fn rename_replace(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As `unlink`.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory and its parents; durable with the next `sync_dir` of the parent.
+    ///
+    /// # Errors
+    /// As `mkdir`.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that this user may still write below `dir`.
+    ///
+    /// # Errors
+    /// As `statvfs`.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// How the file system is handed around.
+pub type SharedFilesystem = Arc<dyn Filesystem>;
+
+/// The operating system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealFilesystem;
+
+impl RealFilesystem {
+    /// As a shared handle.
+    pub fn shared() -> SharedFilesystem {
+        Arc::new(Self)
+    }
+}
+
+impl Filesystem for RealFilesystem {
+    fn create_new(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o664)
+            .open(path)
+    }
+
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        match File::open(dir)?.sync_all() {
+            // Some network and FUSE file systems have no fsync on directories; their rename is as durable
+            // as it will ever be.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINVAL | libc::ENOTSUP | libc::EBADF)
+                ) =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // File systems without the flag (NFS, some FUSE): a hard link refuses an existing name just as
+            // atomically; where there are no hard links either, a check and a rename must do.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+                match std::fs::hard_link(from, to) {
+                    Ok(()) => std::fs::remove_file(from),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+                    Err(_) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+                    Err(_) => self.rename_replace(from, to),
+                }
+            }
+            other => other.map_err(io::Error::from),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the seam itself")]
+    fn rename_replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rename_noreplace_never_overwrites() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&a, "new").unwrap();
+        std::fs::write(&b, "old").unwrap();
+        let error = RealFilesystem.rename_noreplace(&a, &b).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&b).unwrap(), "old");
+    }
+
+    #[test]
+    fn identity_changes_when_content_of_the_same_size_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "one").unwrap();
+        let before = FileIdentity::read(&path).unwrap();
+        assert_eq!(before, FileIdentity::read(&path).unwrap());
+        let other = dir.path().join("b");
+        std::fs::write(&other, "two").unwrap();
+        RealFilesystem.rename_replace(&other, &path).unwrap();
+        assert_ne!(before, FileIdentity::read(&path).unwrap());
+    }
+}
