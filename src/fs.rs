@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ pub trait Filesystem: Debug + Send + Sync {
     /// # Errors
     /// As `unlink`.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Creates a directory and its parents; durable with the next `sync_dir` of the parent.
+    /// Creates a directory and its parents, never writable by others; durable with the next `sync_dir` of the parent.
     ///
     /// # Errors
     /// As `mkdir`.
@@ -168,7 +168,10 @@ impl Filesystem for RealFilesystem {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o775)
+            .create(path)
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {

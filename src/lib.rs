@@ -36,12 +36,17 @@ pub mod codec;
 pub mod config;
 pub mod error;
 pub mod fs;
+#[doc(hidden)]
+pub mod fs_fault;
 pub mod inference;
 pub mod intake;
+pub mod machine;
 pub mod pipeline;
+pub mod progress;
 pub mod publish;
 pub mod queue;
 pub mod report;
 pub mod service;
+pub mod size;
 pub mod status;
 pub mod tiling;

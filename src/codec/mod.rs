@@ -1,1 +1,44 @@
-//! To be written.
+//! Owns image files: headers, rows out of them, rows into them, and the metadata that travels along. The only
+//! module that names image codecs. Never scales a pixel and never gives a file its name.
+
+mod color;
+mod decoder;
+mod encode;
+mod ending;
+mod error;
+mod exif;
+mod exif_patch;
+mod file;
+mod guard;
+mod layout;
+mod metadata;
+mod outline;
+mod probe;
+#[cfg(test)]
+mod read_tests;
+mod sink;
+mod sniff;
+mod source;
+mod verify;
+
+use crate::config::Format;
+
+pub use ending::{Ending, ends_properly};
+pub use error::CodecError;
+pub use layout::{Channels, Depth, PixelLayout, ResultFormat, SourceFormat};
+pub use metadata::{Carried, carry};
+pub use probe::{DecodeLimits, ImageHeader, probe};
+pub use sink::{Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, side_limit};
+pub use source::{RowSource, open};
+pub use verify::verify;
+
+/// The format of a result: the one that was asked for, or the source's own. A lossless source that cannot be
+/// written as it is becomes PNG.
+pub fn result_format(wanted: Format, source: SourceFormat) -> ResultFormat {
+    match (wanted, source) {
+        (Format::Jpeg, _) | (Format::Same, SourceFormat::Jpeg) => ResultFormat::Jpeg,
+        (Format::Png, _) | (Format::Same, SourceFormat::Png | SourceFormat::Bmp) => ResultFormat::Png,
+        (Format::Webp, _) | (Format::Same, SourceFormat::Webp) => ResultFormat::Webp,
+        (Format::Tiff, _) | (Format::Same, SourceFormat::Tiff) => ResultFormat::Tiff,
+    }
+}

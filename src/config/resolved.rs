@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::NameTemplate;
+
 /// The whole configuration, ready for use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -23,6 +25,20 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// The watched folders, in the order of the file.
     pub folders: Vec<Folder>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/var/lib/upscaled"),
+            shutdown_grace: Duration::from_secs(20),
+            job_timeout: Duration::from_secs(30 * 60),
+            min_free_bytes: 1 << 30,
+            runtime: RuntimeConfig::default(),
+            memory: MemoryConfig::default(),
+            folders: Vec::new(),
+        }
+    }
 }
 
 impl Config {
@@ -47,6 +63,19 @@ pub struct RuntimeConfig {
     pub threads: Option<usize>,
     /// Arithmetic of the network.
     pub precision: Precision,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            library: None,
+            providers: vec![Provider::Tensorrt, Provider::Cuda, Provider::Cpu],
+            providers_chosen: false,
+            device_ids: vec![0],
+            threads: None,
+            precision: Precision::Auto,
+        }
+    }
 }
 
 /// An execution provider of ONNX Runtime.
@@ -122,6 +151,32 @@ pub struct Folder {
     /// Higher goes first.
     pub priority: i32,
 }
+
+impl Folder {
+    /// A folder with every default; the paths absolute.
+    pub fn new(name: impl Into<String>, input: impl Into<PathBuf>, output: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            input: input.into(),
+            output: output.into(),
+            recipe: Recipe::default(),
+            recursive: true,
+            include: DEFAULT_INCLUDE.map(str::to_owned).to_vec(),
+            exclude: Vec::new(),
+            settle: None,
+            rescan: None,
+            on_success: OnSuccess::Keep,
+            on_conflict: OnConflict::Rename,
+            priority: 0,
+        }
+    }
+}
+
+/// Every extension of a picture that this or a later version reads: what cannot be read yet is reported
+/// instead of silently left alone.
+const DEFAULT_INCLUDE: [&str; 10] = [
+    "*.jpg", "*.jpeg", "*.png", "*.webp", "*.tif", "*.tiff", "*.bmp", "*.avif", "*.jxl", "*.heic",
+];
 
 /// What decides the pixels and the name of a result, given the source (DESIGN §9). Its hash, together with
 /// the model's sha256, is part of a job's key.
@@ -268,15 +323,4 @@ pub enum MetadataPolicy {
     KeepNoGps,
     /// Only what the colours need.
     Strip,
-}
-
-/// `name_template`, checked: no unknown placeholder, no way out of the output folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct NameTemplate(String);
-
-impl Default for NameTemplate {
-    fn default() -> Self {
-        Self("{stem}_{scale}x.{ext}".to_owned())
-    }
 }

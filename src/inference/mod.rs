@@ -1,1 +1,146 @@
-//! To be written.
+//! Owns what turns a small picture into a larger one: the [`Upscaler`] seam, model cards, and behind them
+//! ONNX Runtime. Nothing outside this module names `ort`. Never cuts tiles and never reads files of pictures.
+
+pub mod arena;
+pub mod card;
+pub mod classify;
+pub mod library;
+pub mod providers;
+pub mod session;
+
+use crate::config::Provider;
+use crate::error::{Disposition, Fault, ReasonCode};
+use crate::size::Size;
+
+pub use card::{Model, ModelCard, UnknownModel};
+pub use library::{LibraryError, Runtime, forbid_telemetry};
+pub use providers::SkippedProvider;
+pub use session::{OrtUpscaler, SessionSettings};
+
+/// Colour planes that every model takes and gives: red, green, blue.
+pub const PLANES: usize = 3;
+
+/// A picture as a model sees it: float32, NCHW with N = 1, RGB, nominally 0..1 (results are not clamped).
+#[derive(Debug, Clone, Copy)]
+pub struct Planes<'a> {
+    /// `3 · height · width` values, plane by plane, row by row.
+    pub data: &'a [f32],
+    /// Columns × rows of each plane.
+    pub size: Size,
+}
+
+impl<'a> Planes<'a> {
+    /// Wraps the values of a picture of this size.
+    ///
+    /// # Panics
+    /// If their number is not `3 · height · width`.
+    pub fn new(data: &'a [f32], size: Size) -> Self {
+        assert_eq!(
+            data.len() as u64,
+            PLANES as u64 * size.pixels(),
+            "planes do not fit their size"
+        );
+        Self { data, size }
+    }
+
+    /// One row of one plane.
+    pub fn row(&self, plane: usize, y: usize) -> &'a [f32] {
+        let (width, height) = (self.size.width as usize, self.size.height as usize);
+        let start = (plane * height + y) * width;
+        &self.data[start..start + width]
+    }
+}
+
+/// Where a model runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The execution provider.
+    pub provider: Provider,
+    /// Its device: `cpu`, `cuda:0`.
+    pub device: String,
+    /// Arithmetic: `fp32` or `fp16`.
+    pub precision: &'static str,
+}
+
+/// The seam in front of ONNX Runtime: one loaded model on one device. It belongs to one thread (I9).
+pub trait Upscaler {
+    /// What is known of the model.
+    fn card(&self) -> &ModelCard;
+
+    /// Where it runs.
+    fn place(&self) -> &Place;
+
+    /// Announces windows of this shape under this device budget. Called before the first tile of a shape;
+    /// the implementation may rebuild its session so that memory of earlier shapes is given back.
+    ///
+    /// # Errors
+    /// As [`Upscaler::upscale`].
+    fn prepare(&mut self, window: Size, device_bytes: u64) -> Result<(), InferenceError>;
+
+    /// Runs one tile; `take` is called once with the result, `scale` times as large, valid during the call.
+    /// Runs to the end of the tile.
+    ///
+    /// # Errors
+    /// [`InferenceError::OutOfMemory`] leaves the session usable; the other kinds may not.
+    fn upscale(&mut self, tile: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError>;
+
+    /// Most bytes that inference held on the device since the last [`Upscaler::prepare`], where the device
+    /// tells.
+    fn device_peak_bytes(&self) -> Option<u64>;
+}
+
+/// What can go wrong in a session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InferenceError {
+    /// The device has no room for this tile; a smaller one may fit.
+    #[error("out of device memory: {0}")]
+    OutOfMemory(String),
+    /// The device is gone or its context is broken: nothing works before a restart.
+    #[error("the device was lost: {0}")]
+    DeviceLost(String),
+    /// The model or the runtime failed.
+    #[error("the model failed: {0}")]
+    Model(String),
+    /// No provider of the configuration could be used.
+    #[error("no execution provider can be used: {}; correct [runtime] providers", list(.0))]
+    NoProvider(Vec<SkippedProvider>),
+    /// The model's name means nothing.
+    #[error(transparent)]
+    UnknownModel(#[from] UnknownModel),
+    /// There is no usable ONNX Runtime.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+}
+
+impl InferenceError {
+    /// Whose fault it is.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::OutOfMemory(_) | Self::Model(_) => Disposition::Quarantine,
+            Self::DeviceLost(_) | Self::NoProvider(_) | Self::UnknownModel(_) | Self::Library(_) => {
+                Disposition::Block
+            }
+        }
+    }
+}
+
+impl From<InferenceError> for Fault {
+    fn from(error: InferenceError) -> Self {
+        let code = match error {
+            InferenceError::OutOfMemory(_) => ReasonCode::OutOfMemory,
+            _ => ReasonCode::Model,
+        };
+        Self {
+            disposition: error.disposition(),
+            reason: crate::error::Reason::new(code, error.to_string()),
+        }
+    }
+}
+
+fn list(skipped: &[SkippedProvider]) -> String {
+    skipped
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}

@@ -1,1 +1,398 @@
-//! To be written.
+//! Owns the way of the pixels: header → plan → rows → tiles → session → bands → encoder, in three threads
+//! that overlap (`decode`, the caller's, `encode`), joined by bounded channels. Never touches the ledger and
+//! never gives a result its name.
+
+pub mod assemble;
+pub mod bands;
+pub mod degrade;
+pub mod executor;
+pub mod extract;
+pub mod target;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
+use std::thread;
+
+use crate::budget::{Budget, OverBudget, Permit};
+use crate::clock::{Clock, seconds_between};
+use crate::codec::{
+    self, CodecError, DecodeLimits, Encoded, FeedStopped, ImageHeader, RowFeed, RowSource, SinkSpec,
+};
+use crate::config::{Recipe, Tiling};
+use crate::error::{Fault, ReasonCode};
+use crate::inference::{InferenceError, Upscaler};
+use crate::progress::{Cancel, Progress};
+use crate::report::{ModelFacts, OutputFacts, PlanFacts, RenderReport, Seconds};
+use crate::tiling::{self, Limits, PlanError, TilePlan};
+
+use bands::BandMaker;
+use degrade::Ladder;
+use target::{Target, TargetError};
+
+/// Rows that travel together from the decoder: large enough that handing over costs nothing.
+const ROWS_PER_CHUNK: u32 = 64;
+
+/// Two: one being cut, one ready. More only hides a slow decoder.
+const CHUNKS_IN_FLIGHT: usize = 2;
+
+/// One: while a band is encoded the next is inferred. More only hides a slow encoder.
+const BANDS_IN_FLIGHT: usize = 1;
+
+/// Windows above this area gain nothing: the halo is already below a fifth, caches are exceeded, and a stop
+/// or a step in the progress would take seconds.
+const MOST_WINDOW_PIXELS: u64 = 512 * 512;
+
+/// One picture to be rendered.
+#[derive(Debug)]
+pub struct Render<'a> {
+    /// The source.
+    pub source: &'a Path,
+    /// What decides the pixels.
+    pub recipe: &'a Recipe,
+    /// Limits of decoders.
+    pub decode_limits: &'a DecodeLimits,
+    /// Where the result is written: empty, readable and writable.
+    pub out: File,
+    /// What the data plane may hold on the host.
+    pub host: &'a Arc<Budget>,
+    /// What inference may hold on the device, in bytes.
+    pub device_bytes: u64,
+    /// How far it is.
+    pub progress: &'a Progress,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
+    /// Time.
+    pub clock: &'a dyn Clock,
+}
+
+/// What can go wrong with a picture.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// Reading or writing an image.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// There can be no such result.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// In the session.
+    #[error("cannot upscale {source_name}: {error}")]
+    Inference {
+        /// The source.
+        source_name: String,
+        /// What happened.
+        error: InferenceError,
+    },
+    /// No window is small enough.
+    #[error("cannot upscale {source_name}: {error}; raise [memory] device")]
+    DeviceMemory {
+        /// The source.
+        source_name: String,
+        /// The numbers.
+        error: PlanError,
+    },
+    /// The host budget is too small for this picture.
+    #[error(
+        "cannot upscale {source_name}: decoding and encoding it {error} on the host; raise [memory] host"
+    )]
+    HostMemory {
+        /// The source.
+        source_name: String,
+        /// The numbers.
+        error: OverBudget,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped on request")]
+    Cancelled,
+}
+
+impl From<PipelineError> for Fault {
+    fn from(error: PipelineError) -> Self {
+        let message = error.to_string();
+        match error {
+            PipelineError::Codec(error) => error.into(),
+            PipelineError::Target(TargetError::Scale { .. }) => {
+                Self::quarantine(ReasonCode::Unsupported, message)
+            }
+            PipelineError::Target(_) => Self::quarantine(ReasonCode::TooLarge, message),
+            PipelineError::Inference { error, .. } => {
+                let mut fault = Self::from(error);
+                fault.reason.message = message;
+                fault
+            }
+            PipelineError::DeviceMemory { .. } | PipelineError::HostMemory { .. } => {
+                Self::quarantine(ReasonCode::OutOfMemory, message)
+            }
+            PipelineError::Cancelled => Self::release(message),
+        }
+    }
+}
+
+/// Renders one picture into `render.out`. `report` is filled as facts become known, so that a failed job can
+/// tell what was found. Runs on the thread that owns the session (I9); stops before the next tile when asked.
+///
+/// # Errors
+/// [`PipelineError`]; what is in `render.out` is then worthless.
+pub fn render(
+    render: Render<'_>,
+    upscaler: &mut dyn Upscaler,
+    report: &mut RenderReport,
+) -> Result<(), PipelineError> {
+    let started = render.clock.monotonic();
+    let source_name = render.source.display().to_string();
+    let header = codec::probe(render.source, render.decode_limits)?;
+    report.input = Some(header.facts());
+    report.warnings.extend(header.warnings.iter().cloned());
+    let card = upscaler.card().clone();
+    report.model = Some(ModelFacts {
+        name: card.name.to_string(),
+        sha256: card.sha256.to_string(),
+        scale: card.scale,
+    });
+    let target = Target::of(render.source, &header, render.recipe, &card)?;
+    report.warnings.extend(target::losses(header.layout, &target));
+
+    let limits = limits(render.recipe, render.device_bytes);
+    let plan = tiling::plan(header.upright(), 0, &card.demands(), &limits).map_err(|error| {
+        PipelineError::DeviceMemory {
+            source_name: source_name.clone(),
+            error,
+        }
+    })?;
+    report.plan = Some(plan_facts(&plan, upscaler));
+
+    let (carried, warnings) = codec::carry(&header, target.format, target.size, render.recipe.metadata);
+    report.warnings.extend(warnings);
+    let sink = SinkSpec {
+        size: target.size,
+        layout: target.layout,
+        format: target.format,
+        quality: render.recipe.quality,
+        metadata: carried,
+    };
+    let permit =
+        host_permit(render.host, &header, &plan, &sink).map_err(|error| PipelineError::HostMemory {
+            source_name: source_name.clone(),
+            error,
+        })?;
+    report.host_peak_bytes = Some(permit.bytes());
+
+    render.progress.begin(header.upright().pixels());
+    let rows = codec::open(render.source, &header, render.decode_limits)?;
+    let maker = BandMaker::new(
+        rows.size(),
+        rows.layout(),
+        target.layout,
+        plan,
+        limits,
+        source_name,
+    );
+    let outcome = run_threads(&render, rows, maker, upscaler, &sink);
+    let BandsMade {
+        ladder,
+        plan,
+        inference_s,
+    } = outcome.bands;
+    report.oom_retries = ladder.retries();
+    report.tile_history = ladder.tile_history();
+    report.device_peak_bytes = upscaler.device_peak_bytes();
+    report.plan = Some(plan_facts(&plan, upscaler));
+    let encoded = outcome.result?;
+    report.warnings.extend(encoded.warnings);
+    report.output = Some(OutputFacts {
+        width: target.size.width,
+        height: target.size.height,
+        format: target.format.as_str().to_owned(),
+        bytes: encoded.bytes,
+    });
+    report.seconds = Some(Seconds {
+        total: seconds_between(started, render.clock.monotonic()),
+        decode: outcome.decode_s,
+        inference: inference_s,
+        encode: outcome.encode_s,
+    });
+    Ok(())
+}
+
+fn limits(recipe: &Recipe, device_bytes: u64) -> Limits {
+    Limits {
+        device_bytes,
+        window_side_px: recipe.tile_px.unwrap_or(u32::MAX),
+        window_pixels: recipe
+            .tile_px
+            .map_or(MOST_WINDOW_PIXELS, |side| u64::from(side).pow(2)),
+        may_cut: recipe.tiling != Tiling::None,
+    }
+}
+
+fn plan_facts(plan: &TilePlan, upscaler: &dyn Upscaler) -> PlanFacts {
+    let place = upscaler.place();
+    PlanFacts {
+        tiling: if plan.tiles() == 1 { "none" } else { "exact" }.to_owned(),
+        tile: [plan.window().width, plan.window().height],
+        overlap: plan.overlap_px(),
+        tiles: plan.tiles(),
+        provider: place.provider.as_str().to_owned(),
+        device: place.device.clone(),
+        precision: place.precision.to_owned(),
+        estimated_device_bytes: plan.window_bytes,
+    }
+}
+
+/// Permission for what the threads hold together: the decoder, the rows of one window and those on their way
+/// to it, a window's planes, the bands on their way to the encoder, and the encoder itself.
+fn host_permit(
+    host: &Arc<Budget>,
+    header: &ImageHeader,
+    plan: &TilePlan,
+    sink: &SinkSpec,
+) -> Result<Permit, OverBudget> {
+    let rows_held =
+        u64::from(plan.window().height) + u64::from(ROWS_PER_CHUNK) * (CHUNKS_IN_FLIGHT as u64 + 2);
+    let input_bytes = rows_held * header.layout.row_bytes(header.upright().width) as u64;
+    let planes_bytes = plan.window().pixels() * (crate::inference::PLANES * size_of::<f32>()) as u64;
+    let scale = u64::from(sink.size.height / header.upright().height);
+    let tallest = plan
+        .bands()
+        .iter()
+        .map(|band| u64::from(band.core_len))
+        .max()
+        .unwrap_or(0);
+    let band_bytes = tallest * scale * sink.layout.row_bytes(sink.size.width) as u64;
+    let bands_bytes = band_bytes * (BANDS_IN_FLIGHT as u64 + 2);
+    host.acquire(header.decode_bytes + input_bytes + planes_bytes + bands_bytes + codec::encode_bytes(sink))
+}
+
+/// What the inference side came to.
+struct BandsMade {
+    ladder: Ladder,
+    plan: TilePlan,
+    inference_s: f64,
+}
+
+struct Outcome {
+    result: Result<Encoded, PipelineError>,
+    bands: BandsMade,
+    decode_s: f64,
+    encode_s: f64,
+}
+
+/// Runs the three threads to their end. The first cause wins: a thread that merely noticed that another had
+/// gone reports nothing of its own.
+fn run_threads(
+    render: &Render<'_>,
+    mut rows: Box<dyn RowSource>,
+    mut maker: BandMaker,
+    upscaler: &mut dyn Upscaler,
+    sink: &SinkSpec,
+) -> Outcome {
+    thread::scope(|scope| {
+        let (chunks, incoming) = sync_channel(CHUNKS_IN_FLIGHT);
+        let (bands, outgoing) = sync_channel(BANDS_IN_FLIGHT);
+        let decoder = spawn(scope, "decode", || decode(rows.as_mut(), chunks, render.clock));
+        let encoder = spawn(scope, "encode", move || encode(sink, outgoing, render));
+        let made = maker.run(incoming, bands, upscaler, render);
+        // Both see their channel closed when `run` is over, so neither is waited for in vain.
+        let (decoded, decode_s) = join(decoder);
+        let (encoded, encode_s) = join(encoder);
+        let result = match (made, decoded) {
+            (Err(bands::Stopped::Failed(error)), _) => Err(error),
+            (_, Err(error)) => Err(error.into()),
+            (Err(bands::Stopped::Downstream | bands::Stopped::Upstream) | Ok(()), Ok(())) => {
+                encoded.map_err(PipelineError::from)
+            }
+        };
+        Outcome {
+            result,
+            bands: maker.into_made(),
+            decode_s,
+            encode_s,
+        }
+    })
+}
+
+/// A thread with a name that shows in `top` and in stack traces.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, T> {
+    #[expect(
+        clippy::expect_used,
+        reason = "without threads there is no service; nothing better can be done"
+    )]
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
+        .expect("a thread can be started")
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Reads all rows in order and hands them on in chunks (I6). Ends early when nobody takes them.
+fn decode(
+    rows: &mut dyn RowSource,
+    chunks: SyncSender<Vec<u8>>,
+    clock: &dyn Clock,
+) -> (Result<(), CodecError>, f64) {
+    let (size, row_bytes) = (rows.size(), rows.layout().row_bytes(rows.size().width));
+    let mut busy_s = 0.0;
+    for first in (0..size.height).step_by(ROWS_PER_CHUNK as usize) {
+        let started = clock.monotonic();
+        let count = ROWS_PER_CHUNK.min(size.height - first) as usize;
+        let mut chunk = vec![0; count * row_bytes];
+        let read = chunk
+            .chunks_exact_mut(row_bytes)
+            .try_for_each(|row| rows.read_row(row));
+        busy_s += seconds_between(started, clock.monotonic());
+        if let Err(error) = read {
+            return (Err(error), busy_s);
+        }
+        if chunks.send(chunk).is_err() {
+            break;
+        }
+    }
+    (Ok(()), busy_s)
+}
+
+/// Encodes bands as they come.
+fn encode(
+    sink: &SinkSpec,
+    bands: Receiver<Vec<u8>>,
+    render: &Render<'_>,
+) -> (Result<Encoded, CodecError>, f64) {
+    let started = render.clock.monotonic();
+    let mut feed = BandFeed {
+        bands,
+        waited_s: 0.0,
+        clock: render.clock,
+    };
+    let result = render
+        .out
+        .try_clone()
+        .map_err(CodecError::output)
+        .and_then(|out| codec::encode(sink, &mut feed, out));
+    let busy_s = seconds_between(started, render.clock.monotonic()) - feed.waited_s;
+    (result, busy_s.max(0.0))
+}
+
+/// The encoder's end of the band channel.
+struct BandFeed<'a> {
+    bands: Receiver<Vec<u8>>,
+    waited_s: f64,
+    clock: &'a dyn Clock,
+}
+
+impl RowFeed for BandFeed<'_> {
+    fn next_rows(&mut self) -> Result<Vec<u8>, FeedStopped> {
+        let started = self.clock.monotonic();
+        let rows = self.bands.recv().map_err(|RecvError| FeedStopped);
+        self.waited_s += seconds_between(started, self.clock.monotonic());
+        rows
+    }
+}

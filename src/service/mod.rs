@@ -1,1 +1,315 @@
-//! To be written.
+//! Owns the life of the service: every task and channel is on this screen. Never touches a pixel and never writes
+//! SQL.
+//!
+//! ```text
+//! signals ──▶ wishes ──▶ run ──stop──▶ worker, intakes, overview
+//!                         │ config (SIGHUP)
+//!    intake per folder ──work──▶ worker ──▶ executor's thread
+//!             └────────news──▶ overview ──▶ status.json, service.json, systemd ◀──news──┘
+//! ```
+
+mod attempt;
+mod blocks;
+mod dispose;
+mod drive;
+mod environment;
+mod error;
+mod intakes;
+mod overview;
+mod queueing;
+mod shared;
+mod signals;
+mod start;
+mod watchdog;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, Provider};
+use crate::fs::RealFilesystem;
+use crate::inference::SessionSettings;
+use crate::pipeline::executor::{DeviceFacts, Executor, ExecutorSettings};
+use crate::publish::{Instance, Publisher};
+use crate::queue::{InstanceLock, Store};
+
+pub use error::ServiceError;
+use intakes::Intakes;
+use overview::Overview;
+use queueing::Queueing;
+use shared::{OnEnd, Shared};
+use signals::Wish;
+use worker::Worker;
+
+/// How long a claim is promised; renewed while the picture moves. For people and logs: the instance lock, not
+/// this time, tells whose a claim is.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Between two signs of life while something runs that reports no progress.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// [`ServiceError`]: it cannot start, or must not go on.
+pub async fn run(config: Config, config_path: PathBuf) -> Result<(), ServiceError> {
+    let mut wishes = signals::listen()?;
+    let mut house = House::open(config, &config_path, None).await?;
+    let shared = Arc::clone(&house.shared);
+    let (stop, stopping) = watch::channel(false);
+
+    start::recover(&shared).await?;
+    let mut intakes = Intakes::start(&shared);
+    let (end, ended) = watch::channel(false);
+    let overview = Overview::new(Arc::clone(&shared), intakes.views(), stopping.clone());
+    let overview = tokio::spawn(overview.run(ended));
+    let writer = keep_writing(&shared);
+    let worker = Worker::new(Arc::clone(&shared), house.executor()?, stopping.clone());
+    let mut worker = tokio::spawn(Queueing::new(Arc::clone(&shared), worker).run(stopping));
+    watchdog::ready("watching");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        folders = shared.config().folders.len(),
+        "started"
+    );
+
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut worker => break joined(outcome),
+            wish = wishes.recv() => match wish {
+                Some(Wish::Rescan) => intakes.rescan(&shared),
+                Some(Wish::Reload) => house.reload(&config_path, &mut intakes).await,
+                Some(Wish::Stop) | None => {
+                    watchdog::stopping("finishing the running job");
+                    tracing::info!("stopping");
+                    stop.send_replace(true);
+                    break joined(worker.await);
+                }
+            },
+        }
+    };
+    intakes.stop().await;
+    writer.abort();
+    shared.write_rest().await;
+    end.send_replace(true);
+    let _ = overview.await;
+    shared.store.close().await;
+    tracing::info!("stopped");
+    outcome
+}
+
+/// What one pass came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pass {
+    /// Blocked folders, with what they wait for.
+    pub blocked: Vec<(String, crate::error::Reason)>,
+    /// Jobs that wait for another attempt.
+    pub waiting: u64,
+    /// A signal ended it before its time.
+    pub interrupted: bool,
+}
+
+/// One scan of the watched folders, or of one of them; everything that is ready is processed. `on_end` sees
+/// every job that ended.
+///
+/// # Errors
+/// [`ServiceError`]: nothing could be done at all.
+pub async fn once(
+    config: Config,
+    config_path: PathBuf,
+    folder: Option<&str>,
+    on_end: OnEnd,
+) -> Result<Pass, ServiceError> {
+    let mut wishes = signals::listen()?;
+    let config = only(config, folder)?;
+    let mut house = House::open(config, &config_path, Some(on_end)).await?;
+    let shared = Arc::clone(&house.shared);
+    let (stop, stopping) = watch::channel(false);
+
+    start::recover(&shared).await?;
+    let worker = Worker::new(Arc::clone(&shared), house.executor()?, stopping.clone());
+    let mut queueing = Queueing::new(Arc::clone(&shared), worker);
+    let (end, ended) = watch::channel(false);
+    let overview = Overview::new(
+        Arc::clone(&shared),
+        watch::channel(Vec::new()).1,
+        stopping.clone(),
+    );
+    let overview = tokio::spawn(overview.run(ended));
+    let writer = keep_writing(&shared);
+    let scanned = tokio::spawn(intakes::scan_all(Arc::clone(&shared), stopping.clone()));
+    let mut pass = std::pin::pin!(queueing.drain(scanned, stopping));
+    let mut interrupted = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut pass => break outcome,
+            wish = wishes.recv(), if !interrupted => if !matches!(wish, Some(Wish::Rescan | Wish::Reload)) {
+                interrupted = true;
+                stop.send_replace(true);
+            },
+        }
+    };
+    writer.abort();
+    shared.write_rest().await;
+    end.send_replace(true);
+    let _ = overview.await;
+    shared.store.close().await;
+    let waiting = outcome?;
+    let names = shared.blocks.names();
+    let blocked = names
+        .into_iter()
+        .filter_map(|name| shared.blocks.reason(&name).map(|reason| (name, reason)));
+    Ok(Pass {
+        blocked: blocked.collect(),
+        waiting,
+        interrupted,
+    })
+}
+
+/// The task that writes job files for those who must not wait.
+fn keep_writing(shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move { shared.keep_writing().await })
+}
+
+/// What is held for as long as the service lives.
+#[derive(Debug)]
+struct House {
+    shared: Arc<Shared>,
+    config: watch::Sender<Arc<Config>>,
+    _lock: InstanceLock,
+}
+
+impl House {
+    async fn open(config: Config, config_path: &Path, on_end: Option<OnEnd>) -> Result<Self, ServiceError> {
+        if config.folders.is_empty() {
+            return Err(ServiceError::NoFolder(config_path.display().to_string()));
+        }
+        start::find_runtime(&config)?;
+        let lock = InstanceLock::acquire(&config.state_dir)?;
+        let clock: SharedClock = SystemClock::shared();
+        let store = Store::open(&config.state_dir, clock.clone()).await?;
+        let fs = RealFilesystem::shared();
+        let publisher = Publisher::new(Arc::clone(&fs), Instance::of_state_dir(&config.state_dir));
+        // Unlike any other process's, also after the kernel has used the number again.
+        let owner = format!("{}@{}", std::process::id(), clock.wall().as_millisecond());
+        let (sender, receiver) = watch::channel(Arc::new(config));
+        let shared = Shared {
+            store,
+            clock,
+            fs,
+            publisher,
+            owner,
+            config: receiver,
+            blocks: blocks::Blocks::default(),
+            work: Notify::new(),
+            news: Notify::new(),
+            pulse: watchdog::Pulse::default(),
+            current: std::sync::Mutex::default(),
+            device: std::sync::Mutex::new(DeviceFacts::default()),
+            on_end,
+            writing: tokio::sync::Mutex::default(),
+            unwritten: std::sync::Mutex::default(),
+            written: Notify::new(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            config: sender,
+            _lock: lock,
+        })
+    }
+
+    fn executor(&mut self) -> Result<Executor, ServiceError> {
+        Ok(Executor::start(
+            executor_settings(&self.shared.config()),
+            self.shared.clock.clone(),
+        )?)
+    }
+
+    /// Reads the configuration again. A wrong one is reported and the old one stays; the state directory cannot
+    /// change while it is held.
+    async fn reload(&mut self, path: &Path, intakes: &mut Intakes) {
+        watchdog::reloading();
+        match Config::load(path) {
+            Err(error) => {
+                for problem in error.to_string().lines() {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!("the configuration is wrong; the one before stays in force");
+            }
+            Ok(new) if new.state_dir != self.shared.config().state_dir => {
+                tracing::error!(
+                    "state_dir changed; that needs a restart, the configuration before stays in force"
+                );
+            }
+            Ok(new) => {
+                intakes.stop().await;
+                self.shared.blocks.retain(|name| new.folder(name).is_some());
+                self.config.send_replace(Arc::new(new));
+                for folder in &self.shared.config().folders {
+                    start::open_folder(&self.shared, folder).await;
+                }
+                intakes.restart(&self.shared);
+                self.shared.work.notify_one();
+                tracing::info!(
+                    folders = self.shared.config().folders.len(),
+                    "configuration read again"
+                );
+            }
+        }
+        watchdog::ready("watching");
+    }
+}
+
+/// The configuration with that folder alone.
+fn only(mut config: Config, folder: Option<&str>) -> Result<Config, ServiceError> {
+    if let Some(name) = folder {
+        let known = config
+            .folders
+            .iter()
+            .map(|folder| folder.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        config.folders.retain(|folder| folder.name == name);
+        if config.folders.is_empty() {
+            return Err(ServiceError::UnknownFolder {
+                name: name.to_owned(),
+                known,
+            });
+        }
+    }
+    Ok(config)
+}
+
+/// What the configuration says to the executor. One executor, on the first device.
+pub fn executor_settings(config: &Config) -> ExecutorSettings {
+    let runtime = &config.runtime;
+    ExecutorSettings {
+        library: runtime.library.clone(),
+        session: SessionSettings {
+            providers: runtime.providers.clone(),
+            device_id: runtime.device_ids.first().copied().unwrap_or(0),
+            threads: runtime.threads,
+            precision: runtime.precision,
+            engines_dir: config.state_dir.join("engines"),
+        },
+        // The default list tries everything; only a list that somebody wrote is a wish.
+        warn_skipped: runtime.providers_chosen && runtime.providers != [Provider::Cpu],
+        device_bytes: config.memory.device_bytes,
+        host_bytes: config.memory.host_bytes,
+    }
+}
+
+fn joined(ended: Result<Result<(), ServiceError>, tokio::task::JoinError>) -> Result<(), ServiceError> {
+    match ended {
+        Ok(ended) => ended,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Ok(()),
+        },
+    }
+}

@@ -1,1 +1,10 @@
-//! To be written.
+//! Owns the geometry of tiles: where windows and cores lie, which plan fits and costs least. Pure: knows
+//! neither pixels nor sessions nor files.
+
+pub mod cost;
+pub mod geom;
+pub mod plan;
+
+pub use cost::MemoryNeed;
+pub use geom::{Axis, Span};
+pub use plan::{Demands, Limits, PlanError, TilePlan, plan};

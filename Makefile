@@ -1,0 +1,102 @@
+# The two commands of the README are `make demo` and `make test`; the rest is listed by `make help`.
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+DESTDIR ?=
+INSTALL ?= install
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BIN        := $(TARGET_DIR)/release/upscaled
+
+# Where the binary looks for ONNX Runtime on an installed system, whatever PREFIX is (CONTRACT: `library = "auto"`).
+LIB_DIR := /usr/lib/upscaled
+ETC_DIR := /etc/upscaled
+# systemd reads units of the administrator's own software from below /usr/local too.
+UNIT_DIR := $(PREFIX)/lib/systemd/system
+
+.DEFAULT_GOAL := help
+.PHONY: help runtime link-runtime build demo test bench test-gpu fmt install uninstall clean
+
+help: ## this list
+	@echo 'upscaled: drop a picture into a folder, find it larger in another one'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r target does; do printf '  make %-10s %s\n' "$$target" "$$does"; done
+	@echo
+	@echo 'PREFIX (/usr/local), DESTDIR, CARGO and CARGO_TARGET_DIR are heeded.'
+
+runtime: ## fetch ONNX Runtime into runtime/ (nothing to do if it is there, or with ORT_DYLIB_PATH)
+	@scripts/fetch-runtime
+
+# A binary finds ONNX Runtime in `runtime/` beside itself; this puts it beside the ones that cargo builds.
+link-runtime: runtime
+	@for profile in debug release; do \
+		mkdir -p $(TARGET_DIR)/$$profile && ln -sfn "$(CURDIR)/runtime" $(TARGET_DIR)/$$profile/runtime || exit 1; \
+	done
+
+build: link-runtime ## build the release binary, target/release/upscaled
+	$(CARGO) build --release --locked
+
+demo: link-runtime ## upscale the sample photo through the watched folders of demo/
+	@# One call for both: the example pulls in the features of the tests' dependencies, and two calls would
+	@# build tokio, sqlx and the crate itself once with and once without them.
+	$(CARGO) build --release --locked --bin upscaled --example before_after
+	@scripts/demo $(TARGET_DIR)/release
+
+test: link-runtime ## formatting, clippy with warnings as errors, all tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) test --locked
+
+bench: link-runtime ## what the pipeline costs beside a bare session (prints the ratio)
+	$(CARGO) bench --locked --bench overhead
+
+test-gpu: link-runtime ## CUDA beside the processor; needs an NVIDIA GPU, CUDA 13, cuDNN 9 and ORT_DYLIB_PATH
+	@[ -e /dev/nvidiactl ] || { echo 'make test-gpu: there is no NVIDIA device (/dev/nvidiactl) here; run it on a machine with one' >&2; exit 1; }
+	@[ -n "$$ORT_DYLIB_PATH" ] || { echo 'make test-gpu: set ORT_DYLIB_PATH to the libonnxruntime.so of a GPU build; the one in runtime/ is for processors' >&2; exit 1; }
+	$(CARGO) test --locked --test gpu -- --ignored
+
+fmt: ## format the code
+	$(CARGO) fmt
+
+# Does not build: `sudo make install` should not leave a target/ that belongs to root.
+install: ## install binary, ONNX Runtime, service, man page, completions (after make build; as root)
+	@[ -x $(BIN) ] || { echo 'make install: $(BIN) is missing; run make build first' >&2; exit 1; }
+	@[ -e runtime/libonnxruntime.so ] || echo 'make install: runtime/ is empty, so ONNX Runtime is not installed; the service needs ORT_DYLIB_PATH or [runtime] library' >&2
+	$(INSTALL) -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/upscaled
+	if [ -e runtime/libonnxruntime.so ]; then \
+		$(INSTALL) -d $(DESTDIR)$(LIB_DIR)/runtime && \
+		$(INSTALL) -m 644 runtime/STAMP runtime/LICENSE runtime/ThirdPartyNotices.txt $(DESTDIR)$(LIB_DIR)/runtime/ && \
+		$(INSTALL) -m 755 runtime/libonnxruntime.so.* $(DESTDIR)$(LIB_DIR)/runtime/ && \
+		cp -Pf runtime/libonnxruntime.so $(DESTDIR)$(LIB_DIR)/runtime/; \
+	fi
+	$(INSTALL) -d $(DESTDIR)$(UNIT_DIR)
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/upscaled.service > $(DESTDIR)$(UNIT_DIR)/upscaled.service
+	chmod 644 $(DESTDIR)$(UNIT_DIR)/upscaled.service
+	$(INSTALL) -D -m 644 systemd/upscaled.sysusers $(DESTDIR)/usr/lib/sysusers.d/upscaled.conf
+	[ -e $(DESTDIR)$(ETC_DIR)/config.toml ] || $(INSTALL) -D -m 644 config.example.toml $(DESTDIR)$(ETC_DIR)/config.toml
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BIN) man > $(DESTDIR)$(PREFIX)/share/man/man1/upscaled.1
+	$(BIN) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/upscaled
+	$(BIN) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_upscaled
+	$(BIN) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/upscaled.fish
+	@# Into a DESTDIR goes a package, whose own scripts do this on the machine that it ends up on.
+	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || { systemd-sysusers upscaled.conf && systemctl daemon-reload; }
+	@echo 'installed; next: edit $(ETC_DIR)/config.toml, then systemctl enable --now upscaled'
+
+uninstall: ## remove what install put there; configuration, ledger, user and pictures stay
+	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl disable --now upscaled || true
+	rm -f $(DESTDIR)$(PREFIX)/bin/upscaled $(DESTDIR)$(UNIT_DIR)/upscaled.service \
+		$(DESTDIR)/usr/lib/sysusers.d/upscaled.conf \
+		$(DESTDIR)$(PREFIX)/share/man/man1/upscaled.1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/upscaled \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_upscaled \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/upscaled.fish
+	rm -rf $(DESTDIR)$(LIB_DIR)/runtime
+	-rmdir $(DESTDIR)$(LIB_DIR)
+	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+
+clean: ## remove what was built; runtime/ stays
+	$(CARGO) clean
+	rm -rf demo

@@ -1,0 +1,115 @@
+//! Owns where the log goes: to the journal when systemd connected stderr to it, else to stderr for people. Never
+//! writes to stdout.
+
+use std::io::{self, IsTerminal};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::exit::Failure;
+
+/// How much is logged where nobody says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// The daemon: what happened.
+    Service,
+    /// A command: only what is wrong.
+    Command,
+    /// A command that runs the service and tells what became of each job itself; the service's own words about
+    /// them would say everything twice.
+    Teller,
+}
+
+/// Starts logging: `level` (`--log-level`), else `RUST_LOG`, else the default.
+///
+/// # Errors
+/// A filter that cannot be read: wrong usage. One in `RUST_LOG` is ignored with a line on stderr, because it may
+/// be meant for another program.
+pub fn init(level: Option<&str>, default: Default) -> Result<(), Failure> {
+    let registry = tracing_subscriber::registry().with(filter(level, default)?);
+    // Without the journal's socket the lines still reach it through stderr.
+    let journal = if stderr_is_journal() {
+        tracing_journald::layer().ok()
+    } else {
+        None
+    };
+    let result = match journal {
+        Some(journal) => registry.with(journal).try_init(),
+        None => {
+            let people = tracing_subscriber::fmt::layer()
+                .compact()
+                .with_target(false)
+                .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+                .with_writer(io::stderr);
+            registry.with(people).try_init()
+        }
+    };
+    // Only a second call in one process fails; the first one's log is as good.
+    drop(result);
+    Ok(())
+}
+
+fn filter(level: Option<&str>, default: Default) -> Result<EnvFilter, Failure> {
+    let level_by_default = match default {
+        Default::Service => LevelFilter::INFO,
+        Default::Command => LevelFilter::WARN,
+        Default::Teller => LevelFilter::ERROR,
+    };
+    let builder = EnvFilter::builder().with_default_directive(level_by_default.into());
+    match (level, std::env::var(EnvFilter::DEFAULT_ENV)) {
+        (Some(level), _) => builder.parse(level).map_err(|_| {
+            let known = "error, warn, info, debug, trace, or a filter such as upscaled::intake=debug";
+            Failure::usage(format!("--log-level {level:?} cannot be read; use {known}"))
+        }),
+        (None, Ok(text)) => Ok(builder.parse(&text).unwrap_or_else(|error| {
+            super::out::complain(format!("RUST_LOG is ignored: {error}; correct it"));
+            EnvFilter::default().add_directive(level_by_default.into())
+        })),
+        (None, Err(_)) => Ok(builder.parse_lossy("")),
+    }
+}
+
+/// Whether stderr is the very stream that systemd connected to the journal; the variable alone is inherited by
+/// everything that a service starts.
+fn stderr_is_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else {
+        return false;
+    };
+    let stderr = rustix::fs::fstat(io::stderr()).map(|stat| (stat.st_dev, stat.st_ino));
+    stream
+        .to_str()
+        .and_then(stream_of)
+        .is_some_and(|stream| stderr == Ok(stream))
+}
+
+/// `device:inode`, as systemd writes it.
+fn stream_of(text: &str) -> Option<(u64, u64)> {
+    let (device, inode) = text.split_once(':')?;
+    Some((device.parse().ok()?, inode.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journals_stream_is_read_as_systemd_writes_it() {
+        assert_eq!(stream_of("8:123456"), Some((8, 123_456)));
+        assert_eq!(stream_of("8"), None);
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_wrong_usage() {
+        assert!(filter(Some("info"), Default::Command).is_ok());
+        assert!(filter(Some("upscaled=debug,warn"), Default::Command).is_ok());
+        assert!(matches!(
+            filter(Some("upscaled=loud"), Default::Command),
+            Err(Failure::Told {
+                exit: super::super::exit::Exit::Usage,
+                ..
+            })
+        ));
+    }
+}

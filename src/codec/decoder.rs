@@ -1,0 +1,69 @@
+//! Owns the choice of a decoder and what its rows look like. Never reads a pixel.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+
+use image::codecs::bmp::BmpDecoder;
+use image::codecs::jpeg::JpegDecoder;
+use image::codecs::png::PngDecoder;
+use image::codecs::tiff::TiffDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::{ColorType, ImageDecoder, ImageError, Limits};
+
+use super::layout::{Channels, Depth, PixelLayout, SourceFormat};
+use super::probe::DecodeLimits;
+use crate::size::Size;
+
+/// A decoder for a file at its beginning, bound to the limits.
+pub(super) fn new<'a>(
+    format: SourceFormat,
+    file: impl Read + Seek + 'a,
+    limits: &DecodeLimits,
+) -> Result<Box<dyn ImageDecoder + 'a>, ImageError> {
+    let file = BufReader::with_capacity(1 << 16, file);
+    let mut bounds = Limits::no_limits();
+    bounds.max_image_width = Some(limits.side_px);
+    bounds.max_image_height = Some(limits.side_px);
+    bounds.max_alloc = Some(limits.decode_bytes);
+    let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
+        SourceFormat::Jpeg => Box::new(JpegDecoder::new(file)?),
+        // It takes in profiles and texts at once, so that limits set later would come too late.
+        SourceFormat::Png => Box::new(PngDecoder::with_limits(file, bounds.clone())?),
+        SourceFormat::Webp => Box::new(WebPDecoder::new(file)?),
+        SourceFormat::Tiff => Box::new(TiffDecoder::new(file)?),
+        SourceFormat::Bmp => Box::new(BmpDecoder::new(file)?),
+    };
+    decoder.set_limits(bounds)?;
+    Ok(decoder)
+}
+
+/// A TIFF's ICC profile. Read by a decoder of its own, with limits of its own: the one for pixels refuses every
+/// value that is larger than the picture.
+pub(super) fn tiff_profile(file: &File) -> Option<Vec<u8>> {
+    let mut file = BufReader::new(file);
+    file.rewind().ok()?;
+    let mut decoder = tiff::decoder::Decoder::new(file).ok()?;
+    decoder.get_tag_u8_vec(tiff::tags::Tag::IccProfile).ok()
+}
+
+/// How the decoder's samples lie; `None` for floating-point ones.
+pub(super) fn layout(color: ColorType) -> Option<PixelLayout> {
+    let (channels, depth) = match color {
+        ColorType::L8 => (Channels::Grey, Depth::Eight),
+        ColorType::La8 => (Channels::GreyAlpha, Depth::Eight),
+        ColorType::Rgb8 => (Channels::Rgb, Depth::Eight),
+        ColorType::Rgba8 => (Channels::Rgba, Depth::Eight),
+        ColorType::L16 => (Channels::Grey, Depth::Sixteen),
+        ColorType::La16 => (Channels::GreyAlpha, Depth::Sixteen),
+        ColorType::Rgb16 => (Channels::Rgb, Depth::Sixteen),
+        ColorType::Rgba16 => (Channels::Rgba, Depth::Sixteen),
+        _ => return None,
+    };
+    Some(PixelLayout { channels, depth })
+}
+
+/// Columns × rows as stored.
+pub(super) fn size(decoder: &dyn ImageDecoder) -> Size {
+    let (width, height) = decoder.dimensions();
+    Size::new(width, height)
+}

@@ -1,0 +1,197 @@
+//! Owns JPEG files: baseline, 4:4:4, eight rows at a time. Never holds the picture: progressive scans and
+//! optimised Huffman tables would need all its coefficients at once.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Write};
+
+use jpeg_encoder::{Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr};
+
+use super::out::BUFFER_BYTES;
+use super::{Output, Rows, failed, refused};
+use crate::codec::error::CodecError;
+use crate::codec::layout::{Channels, Depth, ResultFormat};
+use crate::codec::sink::SinkSpec;
+
+/// An APP1 segment holds 65,533 bytes, of which `Exif\0\0` takes 6.
+const EXIF_BYTES: usize = 65_527;
+
+/// 254 APP2 segments of 65,519 bytes each: the sequence number is one byte.
+const ICC_BYTES: usize = 254 * 65_519;
+
+/// Writes the picture.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<Vec<String>, CodecError> {
+    let (Ok(width), Ok(height)) = (u16::try_from(spec.size.width), u16::try_from(spec.size.height)) else {
+        return Err(refused(ResultFormat::Jpeg, format_args!("{} pixels", spec.size)));
+    };
+    let color = match (spec.layout.channels, spec.layout.depth) {
+        (Channels::Grey, Depth::Eight) => JpegColorType::Luma,
+        (Channels::Rgb, Depth::Eight) => JpegColorType::Ycbcr,
+        _ => return Err(refused(ResultFormat::Jpeg, "it has 8 bits and no alpha")),
+    };
+    let stopped = Cell::new(false);
+    let picture = Picture {
+        width,
+        height,
+        color,
+        at: RefCell::new(At::new(rows)),
+        stopped: &stopped,
+    };
+    let writer = Writer {
+        out,
+        stopped: &stopped,
+    };
+    let outcome = write(spec, &picture, writer);
+    if stopped.get() {
+        return Err(CodecError::FeedStopped);
+    }
+    outcome.map_err(|error| failed(out, ResultFormat::Jpeg, error))
+}
+
+fn write(
+    spec: &SinkSpec,
+    picture: &Picture<'_, '_>,
+    writer: Writer<'_>,
+) -> Result<Vec<String>, EncodingError> {
+    let mut warnings = Vec::new();
+    let mut encoder = Encoder::new(writer, spec.quality.clamp(1, 100));
+    // Below quality 90 the default would halve the colours' resolution, which upscaling has just made.
+    encoder.set_sampling_factor(SamplingFactor::F_1_1);
+    if let Some(exif) = fitting(&spec.metadata.exif, "EXIF", EXIF_BYTES, &mut warnings) {
+        encoder.add_exif_metadata(exif)?;
+    }
+    if let Some(icc) = fitting(&spec.metadata.icc, "ICC profile", ICC_BYTES, &mut warnings) {
+        encoder.add_icc_profile(icc)?;
+    }
+    encoder.encode_image(picture)?;
+    Ok(warnings)
+}
+
+/// What fits into the format; a warning for what does not.
+fn fitting<'a>(
+    data: &'a Option<Vec<u8>>,
+    what: &str,
+    limit: usize,
+    warnings: &mut Vec<String>,
+) -> Option<&'a [u8]> {
+    let data = data.as_deref()?;
+    if data.len() > limit {
+        warnings.push(format!(
+            "jpeg: {what} was not carried: it has {} bytes, the format holds {limit}",
+            data.len()
+        ));
+        return None;
+    }
+    Some(data)
+}
+
+/// The picture as the encoder wants to see it: row by row from the top, the last row again where blocks reach
+/// below it.
+struct Picture<'p, 'feed> {
+    width: u16,
+    height: u16,
+    color: JpegColorType,
+    at: RefCell<At<'p, 'feed>>,
+    stopped: &'p Cell<bool>,
+}
+
+/// Where in the feed the encoder is.
+struct At<'p, 'feed> {
+    rows: &'p mut Rows<'feed>,
+    chunk: Vec<u8>,
+    /// Number of the row that `chunk` begins with.
+    first: usize,
+}
+
+impl<'p, 'feed> At<'p, 'feed> {
+    fn new(rows: &'p mut Rows<'feed>) -> Self {
+        Self {
+            rows,
+            chunk: Vec::new(),
+            first: 0,
+        }
+    }
+
+    /// Row `y`; `None` when the feed has stopped. `y` never goes back beyond the chunk.
+    fn row(&mut self, y: usize) -> Option<&[u8]> {
+        let row_bytes = self.rows.row_bytes();
+        while y >= self.first + self.chunk.len() / row_bytes {
+            self.first += self.chunk.len() / row_bytes;
+            self.chunk = self.rows.next_chunk().ok()??;
+        }
+        let from = (y - self.first) * row_bytes;
+        Some(&self.chunk[from..from + row_bytes])
+    }
+}
+
+impl ImageBuffer for &Picture<'_, '_> {
+    fn get_jpeg_color_type(&self) -> JpegColorType {
+        self.color
+    }
+
+    fn width(&self) -> u16 {
+        self.width
+    }
+
+    fn height(&self) -> u16 {
+        self.height
+    }
+
+    fn fill_buffers(&self, y: u16, planes: &mut [Vec<u8>; 4]) {
+        let mut at = self.at.borrow_mut();
+        let row = if self.stopped.get() {
+            None
+        } else {
+            at.row(usize::from(y))
+        };
+        let [first, second, third, _] = planes;
+        match (row, self.color) {
+            (Some(row), JpegColorType::Luma) => first.extend_from_slice(row),
+            (Some(row), _) => {
+                // A pass for each plane: three simple loops, which the compiler turns into vector code.
+                let pixels = row.as_chunks::<3>().0.iter();
+                first.extend(pixels.clone().map(|&[r, g, b]| rgb_to_ycbcr(r, g, b).0));
+                second.extend(pixels.clone().map(|&[r, g, b]| rgb_to_ycbcr(r, g, b).1));
+                third.extend(pixels.map(|&[r, g, b]| rgb_to_ycbcr(r, g, b).2));
+            }
+            (None, color) => {
+                // The encoder has no way to be told, but it needs a full row. What it makes of it never gets
+                // past the writer.
+                self.stopped.set(true);
+                let width = usize::from(self.width);
+                let planes = if color == JpegColorType::Luma { 1 } else { 3 };
+                for plane in [first, second, third].into_iter().take(planes) {
+                    plane.resize(plane.len() + width, 0);
+                }
+            }
+        }
+    }
+}
+
+/// The file, closed as soon as the feed has stopped: so the encoder ends at its next write and not after
+/// thousands of black rows.
+struct Writer<'a> {
+    out: &'a mut Output,
+    stopped: &'a Cell<bool>,
+}
+
+impl Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stopped.get() {
+            return Err(io::Error::other("the rows ended early"));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Most bytes held besides the rows: eight rows as planes of whole blocks, the file's buffer.
+pub fn bytes(spec: &SinkSpec) -> u64 {
+    let blocks_width = u64::from(spec.size.width).next_multiple_of(8);
+    8 * blocks_width * spec.layout.channels.count() as u64 + BUFFER_BYTES as u64
+}

@@ -1,0 +1,33 @@
+//! Owns one encoder per format, and what they share: rows pulled under I6 and a file that remembers its first
+//! failure. Never decides which format, depth or channels a result has.
+
+pub(super) mod jpeg;
+mod out;
+pub(super) mod png;
+mod rows;
+#[cfg(test)]
+mod tests;
+pub(super) mod tiff;
+pub(super) mod webp;
+
+pub(super) use out::Output;
+pub(super) use rows::Rows;
+
+use super::error::CodecError;
+use super::layout::ResultFormat;
+
+/// The reason why an encoder gave up: the file's, if that failed, in the words of the kernel; else its own.
+fn failed(out: &mut Output, format: ResultFormat, detail: impl std::fmt::Display) -> CodecError {
+    match out.take_failure() {
+        Some(error) => CodecError::Output(error),
+        None => refused(format, detail),
+    }
+}
+
+/// The format cannot hold what was asked for.
+pub(super) fn refused(format: ResultFormat, detail: impl std::fmt::Display) -> CodecError {
+    CodecError::Encode {
+        format: format.as_str(),
+        detail: detail.to_string(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Owns PNG files: a stream of filtered rows. Never holds more than a chunk of rows.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use png::{BitDepth, ColorType, DeflateCompression, EncodingError, Filter, Info};
+
+use super::out::BUFFER_BYTES;
+use super::{Output, Rows, failed};
+use crate::codec::error::CodecError;
+use crate::codec::layout::{Channels, Depth, ResultFormat};
+use crate::codec::sink::SinkSpec;
+
+/// Bytes of an IDAT chunk: each costs 12 more bytes and a look by the decoder.
+const IDAT_BYTES: usize = 256 << 10;
+
+/// Measured on enlarged photos: a fifth smaller than the fastest mode at three quarters of its speed, which also
+/// finds no repetitions in drawings. Level 3 gains another tenth for a third of the speed, 6 takes five times
+/// as long.
+const DEFLATE: DeflateCompression = DeflateCompression::Level(2);
+
+/// Picks the best filter of each row; as fast as a fixed one next to the compression.
+const FILTER: Filter = Filter::Adaptive;
+
+/// Window, hash chains and output of the deflate encoder.
+const DEFLATE_BYTES: u64 = 1 << 20;
+
+/// Writes the picture.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<Vec<String>, CodecError> {
+    match stream(spec, rows, out) {
+        Ok(()) => Ok(Vec::new()),
+        Err(Stop::Feed) => Err(CodecError::FeedStopped),
+        Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Png, error)),
+    }
+}
+
+/// Why a stream ended early.
+enum Stop {
+    Feed,
+    Encoder(EncodingError),
+}
+
+impl<E: Into<EncodingError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Encoder(error.into())
+    }
+}
+
+fn stream(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), Stop> {
+    let mut encoder = png::Encoder::with_info(out, info(spec))?;
+    encoder.set_deflate_compression(DEFLATE);
+    encoder.set_filter(FILTER);
+    let mut writer = encoder.write_header()?;
+    let mut stream = writer.stream_writer_with_size(IDAT_BYTES)?;
+    while let Some(mut chunk) = rows.next_chunk().map_err(|_| Stop::Feed)? {
+        if spec.layout.depth == Depth::Sixteen {
+            to_big_endian(&mut chunk);
+        }
+        stream.write_all(&chunk)?;
+    }
+    stream.finish()?;
+    writer.finish()?;
+    Ok(())
+}
+
+fn info(spec: &SinkSpec) -> Info<'_> {
+    let mut info = Info::with_size(spec.size.width, spec.size.height);
+    info.color_type = match spec.layout.channels {
+        Channels::Grey => ColorType::Grayscale,
+        Channels::GreyAlpha => ColorType::GrayscaleAlpha,
+        Channels::Rgb => ColorType::Rgb,
+        Channels::Rgba => ColorType::Rgba,
+    };
+    info.bit_depth = match spec.layout.depth {
+        Depth::Eight => BitDepth::Eight,
+        Depth::Sixteen => BitDepth::Sixteen,
+    };
+    info.icc_profile = spec.metadata.icc.as_deref().map(Cow::Borrowed);
+    info.exif_metadata = spec.metadata.exif.as_deref().map(Cow::Borrowed);
+    info
+}
+
+/// PNG's byte order, in place.
+fn to_big_endian(samples: &mut [u8]) {
+    for sample in samples.as_chunks_mut::<2>().0 {
+        *sample = u16::from_ne_bytes(*sample).to_be_bytes();
+    }
+}
+
+/// Most bytes held besides the rows: three rows being filtered, a chunk being compressed, the file's buffer.
+pub fn bytes(spec: &SinkSpec) -> u64 {
+    3 * spec.layout.row_bytes(spec.size.width) as u64 + (IDAT_BYTES + BUFFER_BYTES) as u64 + DEFLATE_BYTES
+}

@@ -1,0 +1,247 @@
+//! Owns TIFF files: strips of differences along the row, compressed. Never holds more than a strip and a chunk of
+//! rows.
+//!
+//! Strips are compressed here, the crate lays out the file: its own strip writer only compresses a picture that
+//! it is given whole, and it knows no grey with alpha.
+
+use tiff::encoder::compression::{CompressionAlgorithm, Deflate, DeflateLevel, Lzw};
+use tiff::encoder::{DirectoryEncoder, Rational, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard};
+use tiff::tags::{
+    CompressionMethod, ExtraSamples, PhotometricInterpretation, PlanarConfiguration, Predictor,
+    ResolutionUnit, Tag, Type,
+};
+use tiff::{Directory, TiffError};
+
+use super::out::BUFFER_BYTES;
+use super::{Output, Rows, failed};
+use crate::codec::error::CodecError;
+use crate::codec::layout::{Channels, Depth, ResultFormat};
+use crate::codec::sink::SinkSpec;
+
+/// Bytes of a strip before compression, unless a row is longer: a reader of a part decodes little in vain.
+const STRIP_BYTES: usize = 256 << 10;
+
+/// What a plain TIFF can address, less room for the directory.
+const PLAIN_LIMIT_BYTES: u64 = u32::MAX as u64 - (1 << 20);
+
+/// Dictionary, window and output of a compressor.
+const COMPRESSOR_BYTES: u64 = 1 << 20;
+
+/// Writes the picture.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<Vec<String>, CodecError> {
+    let outcome = if most_file_bytes(spec) > PLAIN_LIMIT_BYTES {
+        write::<TiffKindBig>(spec, rows, out)
+    } else {
+        write::<TiffKindStandard>(spec, rows, out)
+    };
+    match outcome {
+        Ok(()) => Ok(warnings(spec)),
+        Err(Stop::Feed) => Err(CodecError::FeedStopped),
+        Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Tiff, error)),
+    }
+}
+
+/// EXIF lives in TIFF as directories of the same file, whose offsets count from its beginning: a MakerNote
+/// would have to move, and with its own offsets it does not survive that.
+fn warnings(spec: &SinkSpec) -> Vec<String> {
+    spec.metadata
+        .exif
+        .iter()
+        .map(|_| "tiff: EXIF was not carried".to_owned())
+        .collect()
+}
+
+/// Why a file ended early.
+pub(super) enum Stop {
+    /// No more rows came.
+    Feed,
+    /// The encoder or its file failed.
+    Encoder(TiffError),
+}
+
+impl<E: Into<TiffError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Encoder(error.into())
+    }
+}
+
+/// Offsets and lengths of the strips written.
+struct Strips<K: TiffKind> {
+    offsets: Vec<K::OffsetType>,
+    byte_counts: Vec<K::OffsetType>,
+}
+
+pub(super) fn write<K: TiffKind>(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), Stop> {
+    let mut file = TiffEncoder::<_, K>::new_generic(out)?;
+    let mut directory = file.image_directory()?;
+    let strips = write_strips(spec, rows, &mut directory)?;
+    write_tags(spec, &strips, &mut directory)?;
+    directory.finish()?;
+    Ok(())
+}
+
+fn write_strips<K: TiffKind>(
+    spec: &SinkSpec,
+    rows: &mut Rows<'_>,
+    file: &mut DirectoryEncoder<'_, &mut Output, K>,
+) -> Result<Strips<K>, Stop> {
+    let mut strips = Strips {
+        offsets: Vec::new(),
+        byte_counts: Vec::new(),
+    };
+    let strip_bytes = rows_per_strip(spec) as usize * rows.row_bytes();
+    let mut strip = Vec::with_capacity(strip_bytes);
+    let mut compressed = Vec::new();
+    while let Some(chunk) = rows.next_chunk().map_err(|_| Stop::Feed)? {
+        let mut rest = chunk.as_slice();
+        while !rest.is_empty() {
+            let taken = rest.len().min(strip_bytes - strip.len());
+            strip.extend_from_slice(&rest[..taken]);
+            rest = &rest[taken..];
+            if strip.len() == strip_bytes {
+                write_strip(spec, &mut strip, &mut compressed, &mut strips, file)?;
+            }
+        }
+    }
+    if !strip.is_empty() {
+        write_strip(spec, &mut strip, &mut compressed, &mut strips, file)?;
+    }
+    Ok(strips)
+}
+
+/// Compresses and writes a strip, and empties it.
+fn write_strip<K: TiffKind>(
+    spec: &SinkSpec,
+    strip: &mut Vec<u8>,
+    compressed: &mut Vec<u8>,
+    strips: &mut Strips<K>,
+    file: &mut DirectoryEncoder<'_, &mut Output, K>,
+) -> Result<(), Stop> {
+    differences(spec, strip);
+    compressed.clear();
+    match spec.layout.depth {
+        Depth::Eight => Lzw.write_to(compressed, strip)?,
+        Depth::Sixteen => Deflate::with_level(DeflateLevel::Fast).write_to(compressed, strip)?,
+    };
+    strip.clear();
+    let length = compressed.len();
+    if length % 2 == 1 {
+        // Everything in a TIFF begins at an even offset.
+        compressed.push(0);
+    }
+    let offset = file.write_data(compressed.as_slice())?;
+    strips.offsets.push(K::convert_offset(offset)?);
+    strips.byte_counts.push(K::convert_offset(length as u64)?);
+    Ok(())
+}
+
+/// LZW is read everywhere and makes enlarged photos of 8 bits a quarter smaller than fast deflate. At 16 bits
+/// the lower byte is noise, which LZW inflates and deflate stores.
+fn compression(depth: Depth) -> CompressionMethod {
+    match depth {
+        Depth::Eight => CompressionMethod::LZW,
+        Depth::Sixteen => CompressionMethod::Deflate,
+    }
+}
+
+/// Each sample less the one a pixel before it, row by row.
+fn differences(spec: &SinkSpec, strip: &mut [u8]) {
+    let channels = spec.layout.channels.count();
+    for row in strip.chunks_exact_mut(spec.layout.row_bytes(spec.size.width)) {
+        match spec.layout.depth {
+            Depth::Eight => {
+                for at in (channels..row.len()).rev() {
+                    row[at] = row[at].wrapping_sub(row[at - channels]);
+                }
+            }
+            Depth::Sixteen => {
+                let samples = row.as_chunks_mut::<2>().0;
+                for at in (channels..samples.len()).rev() {
+                    let (before, here) = (samples[at - channels], samples[at]);
+                    samples[at] = u16::from_ne_bytes(here)
+                        .wrapping_sub(u16::from_ne_bytes(before))
+                        .to_ne_bytes();
+                }
+            }
+        }
+    }
+}
+
+fn write_tags<K: TiffKind>(
+    spec: &SinkSpec,
+    strips: &Strips<K>,
+    file: &mut DirectoryEncoder<'_, &mut Output, K>,
+) -> Result<(), TiffError> {
+    let channels = spec.layout.channels;
+    let photometric = match channels {
+        Channels::Grey | Channels::GreyAlpha => PhotometricInterpretation::BlackIsZero,
+        Channels::Rgb | Channels::Rgba => PhotometricInterpretation::RGB,
+    };
+    file.write_tag(Tag::ImageWidth, spec.size.width)?;
+    file.write_tag(Tag::ImageLength, spec.size.height)?;
+    let bits = vec![u16::from(spec.layout.depth.bits()); channels.count()];
+    file.write_tag(Tag::BitsPerSample, bits.as_slice())?;
+    file.write_tag(Tag::Compression, compression(spec.layout.depth).to_u16())?;
+    file.write_tag(Tag::PhotometricInterpretation, photometric.to_u16())?;
+    file.write_tag(Tag::SamplesPerPixel, channels.count() as u16)?;
+    file.write_tag(Tag::RowsPerStrip, rows_per_strip(spec))?;
+    file.write_tag(Tag::PlanarConfiguration, PlanarConfiguration::Chunky.to_u16())?;
+    file.write_tag(Tag::Predictor, Predictor::Horizontal.to_u16())?;
+    if channels.has_alpha() {
+        file.write_tag(Tag::ExtraSamples, ExtraSamples::UnassociatedAlpha.to_u16())?;
+    }
+    // Baseline readers want a resolution; none is known that would still be true.
+    file.write_tag(Tag::ResolutionUnit, ResolutionUnit::None.to_u16())?;
+    file.write_tag(Tag::XResolution, Rational { n: 1, d: 1 })?;
+    file.write_tag(Tag::YResolution, Rational { n: 1, d: 1 })?;
+    file.write_tag(Tag::StripOffsets, K::convert_slice(&strips.offsets))?;
+    file.write_tag(Tag::StripByteCounts, K::convert_slice(&strips.byte_counts))?;
+    if let Some(icc) = &spec.metadata.icc {
+        // The crate would call it BYTE; readers look for UNDEFINED.
+        let profile = file.write_entry_bytes(Type::UNDEFINED, icc)?;
+        file.extend_from(&Directory::from_iter([(Tag::IccProfile, profile)]));
+        if icc.len() % 2 == 1 {
+            file.write_data(0u8)?;
+        }
+    }
+    Ok(())
+}
+
+fn rows_per_strip(spec: &SinkSpec) -> u32 {
+    let rows = STRIP_BYTES / spec.layout.row_bytes(spec.size.width).max(1);
+    (rows.max(1) as u32).min(spec.size.height)
+}
+
+/// The most that a strip of so many bytes becomes: LZW spends up to 12 bits on a byte, deflate stores what it
+/// cannot compress.
+fn most_compressed_bytes(raw: u64) -> u64 {
+    raw + raw / 2 + 64
+}
+
+/// The largest file that may come out.
+fn most_file_bytes(spec: &SinkSpec) -> u64 {
+    let raw = spec.layout.row_bytes(spec.size.width) as u64 * u64::from(spec.size.height);
+    let strips = u64::from(spec.size.height.div_ceil(rows_per_strip(spec)));
+    let icc = spec.metadata.icc.as_ref().map_or(0, Vec::len) as u64;
+    most_compressed_bytes(raw) + strips * (64 + STRIP_PLACE_BYTES) + icc
+}
+
+/// Offset and length of a strip, in the larger form.
+const STRIP_PLACE_BYTES: u64 = 16;
+
+/// Most bytes held besides the rows: a strip, the same compressed, where the strips lie (once more while that
+/// is written), the file's buffer.
+pub fn bytes(spec: &SinkSpec) -> u64 {
+    let rows = rows_per_strip(spec);
+    let strip = spec.layout.row_bytes(spec.size.width) as u64 * u64::from(rows);
+    let strips = u64::from(spec.size.height.div_ceil(rows.max(1)));
+    // A vector that grows may hold twice what is in it.
+    strip
+        + 2 * most_compressed_bytes(strip)
+        + 4 * strips * STRIP_PLACE_BYTES
+        + COMPRESSOR_BYTES
+        + BUFFER_BYTES as u64
+}

@@ -1,0 +1,224 @@
+//! Owns the way from a path to an accepted source: a regular file, of a known kind, within the limits, whole.
+//! Never waits for anything and never decodes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use bytesize::ByteSize;
+use image::ImageError;
+
+use super::error::CodecError;
+use super::layout::SourceFormat;
+use super::outline::{self, Flaw, Outline};
+use super::probe::DecodeLimits;
+use super::sniff::{self, Kind, SNIFF_BYTES};
+use crate::error::{one_line, plain};
+use crate::size::Size;
+
+/// What a path leads to.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// A regular file, at its beginning; its length, and what its first bytes say.
+    Regular(File, u64, Kind),
+    /// Something else: what.
+    Other(&'static str),
+}
+
+/// Opens without following a symlink and without waiting for a FIFO's other end.
+pub(super) fn open_regular(path: &Path) -> io::Result<Opened> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) => {
+            return match error.raw_os_error() {
+                Some(libc::ELOOP) => Ok(Opened::Other("a symbolic link")),
+                Some(libc::ENXIO) => Ok(Opened::Other("a socket or a device")),
+                _ => Err(error),
+            };
+        }
+    };
+    let meta = file.metadata()?;
+    if meta.is_dir() {
+        return Ok(Opened::Other("a directory"));
+    }
+    if !meta.is_file() {
+        return Ok(Opened::Other("a pipe or a device"));
+    }
+    let mut head = Vec::with_capacity(SNIFF_BYTES);
+    file.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    let kind = sniff::sniff(&head);
+    Ok(Opened::Regular(file, meta.len(), kind))
+}
+
+/// A file that is worth decoding.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// At its beginning.
+    pub(super) file: File,
+    pub(super) format: SourceFormat,
+    pub(super) size: Size,
+    pub(super) outline: Outline,
+}
+
+/// Opens a source and looks at all that can be known without a decoder.
+pub(super) fn accept(path: &Path, limits: &DecodeLimits) -> Result<Source, CodecError> {
+    let (mut file, file_bytes, kind) = match open_regular(path).map_err(|error| read_error(path, error))? {
+        Opened::Regular(file, bytes, kind) => (file, bytes, kind),
+        Opened::Other(what) => return Err(unreadable(path, format!("it is {what}"))),
+    };
+    let format = match kind {
+        Kind::Image(format) => format,
+        Kind::Foreign(what) => return Err(unsupported(path, what)),
+        Kind::Unknown if file_bytes == 0 => return Err(unreadable(path, "the file is empty")),
+        Kind::Unknown => return Err(unreadable(path, "it is not an image of a known format")),
+    };
+    let (outline, flaw) = outline::examine(format, &mut file, file_bytes);
+    if let Some(Flaw::Io(error)) = flaw {
+        return Err(read_error(path, error));
+    }
+    if let Some(size) = outline.size {
+        check_size(path, size, limits)?;
+    }
+    if outline.pictures > 1 {
+        let (count, what) = (outline.pictures, plural(format));
+        let detail = format!("it holds {count} {what}; save the one you want as a file of its own");
+        return Err(unsupported(path, detail));
+    }
+    if let Some(refusal) = &outline.refusal {
+        return Err(unsupported(path, refusal));
+    }
+    match (flaw, outline.size) {
+        (Some(Flaw::Damaged(detail)), _) => Err(unreadable(path, detail)),
+        (Some(_), _) => Err(truncated(
+            path,
+            format!("the picture is not complete after {file_bytes} bytes"),
+        )),
+        (None, None) => Err(unreadable(path, "its header gives no size")),
+        (None, Some(size)) => {
+            check_bytes(path, size, outline.work_bytes, limits)?;
+            file.seek(SeekFrom::Start(0))
+                .map_err(|error| read_error(path, error))?;
+            Ok(Source {
+                file,
+                format,
+                size,
+                outline,
+            })
+        }
+    }
+}
+
+fn plural(format: SourceFormat) -> &'static str {
+    if format == SourceFormat::Tiff {
+        "pages"
+    } else {
+        "frames"
+    }
+}
+
+fn check_size(path: &Path, size: Size, limits: &DecodeLimits) -> Result<(), CodecError> {
+    let Size { width, height } = size;
+    if width == 0 || height == 0 {
+        return Err(unreadable(path, format!("its size is {size} pixels")));
+    }
+    if width.max(height) > limits.side_px {
+        let most = limits.side_px;
+        return Err(too_large(
+            path,
+            format!("{size} pixels, and a side may have at most {most}"),
+        ));
+    }
+    if size.pixels() > limits.pixels {
+        let (has, most) = (millions(size.pixels()), millions(limits.pixels));
+        let detail = format!("{size} are {has} million pixels, and at most {most} million are allowed");
+        return Err(too_large(path, detail));
+    }
+    Ok(())
+}
+
+/// Refuses what would take more memory than allowed.
+pub(super) fn check_bytes(
+    path: &Path,
+    size: Size,
+    bytes: u64,
+    limits: &DecodeLimits,
+) -> Result<(), CodecError> {
+    if bytes <= limits.decode_bytes {
+        return Ok(());
+    }
+    let (needs, most) = (ByteSize(bytes), ByteSize(limits.decode_bytes));
+    Err(too_large(
+        path,
+        format!("decoding {size} pixels takes {needs}, and at most {most} are allowed"),
+    ))
+}
+
+/// Rounded up, so that what is a little over a limit does not look equal to it.
+fn millions(pixels: u64) -> String {
+    let tenths = pixels.div_ceil(100_000);
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+/// The kernel does not give the file.
+pub(super) fn read_error(path: &Path, error: io::Error) -> CodecError {
+    CodecError::Read {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+/// Not an image, or a damaged one.
+pub(super) fn unreadable(path: &Path, detail: impl Into<String>) -> CodecError {
+    CodecError::Unreadable {
+        path: path.to_owned(),
+        detail: one_line(&detail.into()),
+    }
+}
+
+/// A kind that is not processed.
+pub(super) fn unsupported(path: &Path, detail: impl Into<String>) -> CodecError {
+    CodecError::Unsupported {
+        path: path.to_owned(),
+        detail: one_line(&detail.into()),
+    }
+}
+
+/// The end is missing.
+pub(super) fn truncated(path: &Path, detail: impl Into<String>) -> CodecError {
+    CodecError::Truncated {
+        path: path.to_owned(),
+        detail: one_line(&detail.into()),
+    }
+}
+
+/// Beyond a limit.
+pub(super) fn too_large(path: &Path, detail: impl Into<String>) -> CodecError {
+    CodecError::TooLarge {
+        path: path.to_owned(),
+        detail: one_line(&detail.into()),
+    }
+}
+
+/// What a decoder says, and whose fault it is. The decoders' own words are kept: they are all that tells a
+/// flipped bit from a kind of file that nobody thought of.
+pub(super) fn decoder_error(path: &Path, error: ImageError) -> CodecError {
+    match error {
+        ImageError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            truncated(path, "the picture's data end early")
+        }
+        ImageError::IoError(error) if error.raw_os_error().is_some() => read_error(path, error),
+        ImageError::IoError(error) => unreadable(path, format!("it is damaged ({})", plain(&error))),
+        ImageError::Limits(_) => too_large(path, "decoding it takes more memory than is allowed"),
+        ImageError::Unsupported(error) => unsupported(
+            path,
+            format!("this kind of image is not known ({error}); save it as PNG or TIFF with 8 or 16 bits"),
+        ),
+        other => unreadable(path, format!("it is damaged ({other})")),
+    }
+}

@@ -1,0 +1,126 @@
+//! Owns what a result takes along of its source besides pixels: ICC profile and EXIF. Never fails a job.
+
+use super::exif_patch::{self, Malformed, Place};
+use super::layout::{Channels, ResultFormat};
+use super::probe::ImageHeader;
+use crate::config::MetadataPolicy;
+use crate::size::Size;
+
+/// What goes into the result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// ICC profile.
+    pub icc: Option<Vec<u8>>,
+    /// EXIF as a TIFF structure, already true for the result: upright, its size, GPS as the policy says.
+    pub exif: Option<Vec<u8>>,
+}
+
+/// What of the source's metadata the result takes along, and a warning for each thing it cannot. What exceeds
+/// a format's own limits is left to the encoder, which knows them.
+pub fn carry(
+    header: &ImageHeader,
+    format: ResultFormat,
+    size: Size,
+    policy: MetadataPolicy,
+) -> (Carried, Vec<String>) {
+    let mut warnings = Vec::new();
+    let carried = Carried {
+        icc: icc(header, format, &mut warnings),
+        exif: exif(header, size, policy, &mut warnings),
+    };
+    (carried, warnings)
+}
+
+/// The profile, unless it is for grey and the format makes colours of grey.
+fn icc(header: &ImageHeader, format: ResultFormat, warnings: &mut Vec<String>) -> Option<Vec<u8>> {
+    let profile = header.icc.clone()?;
+    let grey = matches!(header.layout.channels, Channels::Grey | Channels::GreyAlpha);
+    if grey && format == ResultFormat::Webp {
+        warnings.push("ICC profile was not carried: it is for grey, and webp has only colours".to_owned());
+        return None;
+    }
+    Some(profile)
+}
+
+fn exif(
+    header: &ImageHeader,
+    size: Size,
+    policy: MetadataPolicy,
+    warnings: &mut Vec<String>,
+) -> Option<Vec<u8>> {
+    let place = match policy {
+        MetadataPolicy::Keep => Place::Keep,
+        MetadataPolicy::KeepNoGps => Place::Erase,
+        MetadataPolicy::Strip => return None,
+    };
+    let mut exif = header.exif.clone()?;
+    match exif_patch::patch(&mut exif, size, place) {
+        Ok(()) => Some(exif),
+        Err(Malformed) => {
+            warnings.push("EXIF was not carried: it is damaged".to_owned());
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::layout::{Depth, PixelLayout, SourceFormat};
+
+    fn header(channels: Channels) -> ImageHeader {
+        ImageHeader {
+            format: SourceFormat::Png,
+            stored: Size::new(4, 3),
+            layout: PixelLayout {
+                channels,
+                depth: Depth::Eight,
+            },
+            stored_bits: 8,
+            orientation: 1,
+            icc: Some(vec![7; 200]),
+            exif: Some(b"II\x2a\0\x08\0\0\0\0\0\0\0\0\0".to_vec()),
+            warnings: Vec::new(),
+            decode_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn a_profile_for_grey_does_not_go_into_a_format_of_colours() {
+        for (channels, format, kept) in [
+            (Channels::Grey, ResultFormat::Webp, false),
+            (Channels::GreyAlpha, ResultFormat::Webp, false),
+            (Channels::Grey, ResultFormat::Jpeg, true),
+            (Channels::GreyAlpha, ResultFormat::Png, true),
+            (Channels::Rgb, ResultFormat::Webp, true),
+        ] {
+            let (carried, warnings) = carry(&header(channels), format, Size::new(8, 6), MetadataPolicy::Keep);
+            assert_eq!(carried.icc.is_some(), kept, "{channels:?} {format:?}");
+            assert_eq!(warnings.len(), usize::from(!kept), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn strip_keeps_only_what_the_colours_need_and_says_nothing() {
+        let (carried, warnings) = carry(
+            &header(Channels::Rgb),
+            ResultFormat::Png,
+            Size::new(8, 6),
+            MetadataPolicy::Strip,
+        );
+        assert!(carried.icc.is_some());
+        assert_eq!(carried.exif, None);
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn damaged_exif_is_left_out_with_a_word() {
+        let mut header = header(Channels::Rgb);
+        header.exif = Some(b"II\x2a\0\xff\xff\0\0".to_vec());
+        for policy in [MetadataPolicy::Keep, MetadataPolicy::KeepNoGps] {
+            let (carried, warnings) = carry(&header, ResultFormat::Jpeg, Size::new(8, 6), policy);
+            assert_eq!(carried.exif, None);
+            assert_eq!(warnings, ["EXIF was not carried: it is damaged"]);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Owns the outline of an image file: how large, how many pictures, of what kind, and whether its end is there.
+//! Read by walking its blocks, in bounded memory. Never decodes a pixel and never keeps more than a few values.
+//!
+//! The road not taken: to ask the decoders. They allocate by what a header claims, some fill what is missing
+//! with grey and call it a success, and none tells how many pictures a file holds.
+
+mod bmp;
+mod jpeg;
+mod png;
+mod stream;
+mod tiff;
+mod webp;
+
+use std::io::{self, Read, Seek};
+
+use super::layout::SourceFormat;
+use crate::size::Size;
+use stream::Stream;
+
+/// Row buffers, tables and dictionaries that every decoder holds, whatever the picture's size.
+const DECODER_BASE_BYTES: u64 = 1 << 20;
+
+/// What was found before the walk ended, well or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Outline {
+    /// Columns × rows as stored.
+    pub(super) size: Option<Size>,
+    /// Bits of a sample in the file.
+    pub(super) stored_bits: u8,
+    /// Pictures in the file: frames of an animation, pages of a document.
+    pub(super) pictures: u64,
+    /// Why a file of this kind is not processed, and what to do.
+    pub(super) refusal: Option<String>,
+    /// Colours are multiplied by alpha.
+    pub(super) premultiplied: bool,
+    /// Where the headers end and entropy-coded data begin (JPEG).
+    pub(super) header_end: Option<u64>,
+    /// Where the picture ends; what follows is something else.
+    pub(super) image_end: Option<u64>,
+    /// Most bytes that a decoder holds besides the decoded picture.
+    pub(super) work_bytes: u64,
+    /// What cannot be taken along, one line each.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Outline {
+    /// The decoder will hold so much more. Saturates: hostile headers claim anything.
+    fn add_work(&mut self, bytes: u64) {
+        self.work_bytes = self.work_bytes.saturating_add(bytes);
+    }
+}
+
+/// Why a walk did not reach the end.
+#[derive(Debug)]
+pub(super) enum Flaw {
+    /// The kernel says so.
+    Io(io::Error),
+    /// The file ends, or something else begins, before the picture ends.
+    Short,
+    /// Its blocks contradict each other: how, in a few words.
+    Damaged(&'static str),
+}
+
+/// Walks a file. The outline tells as much as was found before the flaw, so that a limit can be reported
+/// before what is missing behind it.
+pub(super) fn examine(
+    format: SourceFormat,
+    file: impl Read + Seek,
+    file_bytes: u64,
+) -> (Outline, Option<Flaw>) {
+    let mut stream = Stream::new(file, file_bytes);
+    let mut outline = Outline {
+        pictures: 1,
+        stored_bits: 8,
+        work_bytes: DECODER_BASE_BYTES,
+        ..Outline::default()
+    };
+    let walked = match format {
+        SourceFormat::Jpeg => jpeg::walk(&mut stream, &mut outline),
+        SourceFormat::Png => png::walk(&mut stream, &mut outline),
+        SourceFormat::Webp => webp::walk(&mut stream, &mut outline),
+        SourceFormat::Tiff => tiff::walk(&mut stream, &mut outline),
+        SourceFormat::Bmp => bmp::walk(&mut stream, &mut outline),
+    };
+    (outline, walked.err())
+}

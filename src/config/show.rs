@@ -1,0 +1,150 @@
+//! Owns how a configuration is written out: as a file that means the same, and as JSON. Never writes a file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::values::{self, Word};
+use super::{Config, Folder, Scale};
+
+/// One key; `written` is false where writing it would change what the file means.
+struct Entry {
+    key: &'static str,
+    value: Value,
+    written: bool,
+}
+
+fn entry(key: &'static str, value: impl Into<Value>) -> Entry {
+    Entry {
+        key,
+        value: value.into(),
+        written: true,
+    }
+}
+
+impl Config {
+    /// The resolved configuration as a file: every key, every default in place. Reading it gives an equal
+    /// configuration, whatever directory it lies in. A path that is not UTF-8 appears lossily: TOML is UTF-8.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        lines(&mut text, &self.top_entries());
+        text.push_str("\n[runtime]\n");
+        lines(&mut text, &self.runtime_entries());
+        text.push_str("\n[memory]\n");
+        lines(&mut text, &self.memory_entries());
+        for folder in &self.folders {
+            text.push_str("\n[[folder]]\n");
+            lines(&mut text, &folder.entries());
+        }
+        text
+    }
+
+    /// The resolved configuration as JSON, with the keys and the spelling of the file.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut root = object(self.top_entries());
+        root.insert("runtime".to_owned(), object(self.runtime_entries()).into());
+        root.insert("memory".to_owned(), object(self.memory_entries()).into());
+        let folders: Vec<_> = self
+            .folders
+            .iter()
+            .map(|folder| object(folder.entries()))
+            .collect();
+        root.insert("folder".to_owned(), folders.into());
+        root.into()
+    }
+
+    fn top_entries(&self) -> Vec<Entry> {
+        vec![
+            entry("state_dir", path(&self.state_dir)),
+            entry("shutdown_grace", values::show_time(self.shutdown_grace)),
+            entry("job_timeout", values::show_time(self.job_timeout)),
+            entry("min_free", values::show_size(self.min_free_bytes)),
+        ]
+    }
+
+    fn runtime_entries(&self) -> Vec<Entry> {
+        let runtime = &self.runtime;
+        let ids: Vec<Value> = runtime.device_ids.iter().map(|id| Value::from(*id)).collect();
+        let providers: Vec<&str> = runtime.providers.iter().map(|provider| provider.word()).collect();
+        vec![
+            entry(
+                "library",
+                runtime.library.as_deref().map_or_else(|| "auto".to_owned(), path),
+            ),
+            Entry {
+                written: runtime.providers_chosen,
+                ..entry("providers", providers)
+            },
+            match ids.as_slice() {
+                [only] => entry("device_id", only.clone()),
+                _ => entry("device_id", ids),
+            },
+            match runtime.threads {
+                // In range (1 to 1024) by validation.
+                Some(threads) => entry("threads", threads as i64),
+                None => entry("threads", "auto"),
+            },
+            entry("precision", runtime.precision.word()),
+        ]
+    }
+
+    fn memory_entries(&self) -> Vec<Entry> {
+        let size = |bytes: Option<u64>| bytes.map_or_else(|| "auto".to_owned(), values::show_size);
+        vec![
+            entry("device", size(self.memory.device_bytes)),
+            entry("host", size(self.memory.host_bytes)),
+        ]
+    }
+}
+
+impl Folder {
+    fn entries(&self) -> Vec<Entry> {
+        let recipe = &self.recipe;
+        let time = |time: Option<Duration>| time.map_or_else(|| "auto".to_owned(), values::show_time);
+        vec![
+            entry("name", self.name.clone()),
+            entry("input", path(&self.input)),
+            entry("output", path(&self.output)),
+            entry("model", recipe.model.clone()),
+            match recipe.scale {
+                Scale::Model => entry("scale", "model"),
+                Scale::Times(times) => entry("scale", times),
+            },
+            entry("max_pixels", values::show_pixels(recipe.max_pixels)),
+            entry("on_too_big", recipe.on_too_big.word()),
+            entry("tiling", recipe.tiling.word()),
+            entry("recursive", self.recursive),
+            entry("include", self.include.clone()),
+            entry("exclude", self.exclude.clone()),
+            entry("settle", time(self.settle)),
+            entry("rescan", time(self.rescan)),
+            entry("format", recipe.format.word()),
+            entry("quality", i64::from(recipe.quality)),
+            entry("name_template", recipe.name_template.as_str()),
+            entry("on_success", self.on_success.word()),
+            entry("on_conflict", self.on_conflict.word()),
+            entry("metadata", recipe.metadata.word()),
+            entry("priority", i64::from(self.priority)),
+        ]
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn lines(text: &mut String, entries: &[Entry]) {
+    for Entry { key, value, written } in entries {
+        let comment = if *written { "" } else { "# " };
+        text.push_str(&format!("{comment}{key} = {value}\n"));
+    }
+}
+
+fn object(entries: Vec<Entry>) -> serde_json::Map<String, serde_json::Value> {
+    let json = |value: Value| serde_json::to_value(value).unwrap_or_default();
+    entries
+        .into_iter()
+        .map(|entry| (entry.key.to_owned(), json(entry.value)))
+        .collect()
+}

@@ -1,0 +1,168 @@
+//! What `config show` writes means what it was made of.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::*;
+use super::{FOLDER, parse};
+
+#[test]
+fn json_holds_every_resolved_key_under_its_name_in_the_file() {
+    let json = parse(FOLDER).expect("config").to_json();
+    let keys = |value: &serde_json::Value| {
+        value
+            .as_object()
+            .expect("object")
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    for (known, value) in [
+        (file::TOP_KEYS, &json),
+        (file::RUNTIME_KEYS, &json["runtime"]),
+        (file::MEMORY_KEYS, &json["memory"]),
+        (file::FOLDER_KEYS, &json["folder"][0]),
+    ] {
+        let mut known = known.to_vec();
+        let mut shown = keys(value);
+        known.sort_unstable();
+        shown.sort_unstable();
+        assert_eq!(known, shown);
+    }
+    assert_eq!(
+        json["runtime"]["providers"],
+        serde_json::json!(["tensorrt", "cuda", "cpu"])
+    );
+}
+
+#[test]
+fn the_shown_defaults_are_read_back_as_the_defaults() {
+    for config in [Config::default(), parse(EXAMPLE).expect("example")] {
+        assert_eq!(parse(&config.to_toml()).expect("shown"), config);
+    }
+}
+
+fn any_word<W: Word + std::fmt::Debug>() -> impl Strategy<Value = W> {
+    let now: Vec<W> = W::WORDS
+        .iter()
+        .filter(|(word, _)| !W::LATER.contains(word))
+        .map(|(_, value)| *value)
+        .collect();
+    prop::sample::select(now)
+}
+
+fn any_recipe() -> impl Strategy<Value = Recipe> {
+    let scale = prop_oneof![Just(Scale::Model), (1.0..=16.0).prop_map(Scale::Times)];
+    let template = prop::sample::select(vec!["{stem}_{scale}x.{ext}", "{rel}/ü \"{stem}\".{ext}"]);
+    let words = (any_word(), any_word(), any_word(), any_word());
+    (
+        prop::sample::select(vec!["span-x2", "/models/\\my \"model\".onnx"]),
+        scale,
+        1..=i64::MAX as u64,
+        words,
+        1..=100_u8,
+        template,
+    )
+        .prop_map(|(model, scale, max_pixels, words, quality, template)| Recipe {
+            model: model.to_owned(),
+            scale,
+            max_pixels,
+            on_too_big: words.0,
+            tiling: words.1,
+            format: words.2,
+            metadata: words.3,
+            quality,
+            name_template: NameTemplate::parse(template).expect("template"),
+            ..Recipe::default()
+        })
+}
+
+fn any_folder() -> impl Strategy<Value = Folder> {
+    let pattern = prop::sample::select(vec!["*.jpg", "[a-z]?.\"x\"", "'ü'*"]).prop_map(str::to_owned);
+    let settle = prop::option::of((10_u64..3_600_000).prop_map(Duration::from_millis));
+    let rescan = prop::option::of((100_000_000_u64..86_400_000_000_000).prop_map(Duration::from_nanos));
+    let patterns = (
+        prop::collection::vec(pattern.clone(), 1..4),
+        prop::collection::vec(pattern, 0..3),
+    );
+    (
+        any_recipe(),
+        any::<bool>(),
+        patterns,
+        settle,
+        rescan,
+        (any_word(), any_word()),
+        any::<i32>(),
+    )
+        .prop_map(
+            |(recipe, recursive, (include, exclude), settle, rescan, (on_success, on_conflict), priority)| {
+                Folder {
+                    recipe,
+                    recursive,
+                    include,
+                    exclude,
+                    settle,
+                    rescan,
+                    on_success,
+                    on_conflict,
+                    priority,
+                    ..Folder::new("f \"1\"", "/srv/in \\ \"'\u{e9}\n", "/srv/out")
+                }
+            },
+        )
+}
+
+fn any_runtime() -> impl Strategy<Value = RuntimeConfig> {
+    let providers = prop::option::of(prop::sample::subsequence(
+        vec![Provider::Cpu, Provider::Cuda, Provider::Tensorrt],
+        1..=3,
+    ));
+    let ids = prop::sample::subsequence((0..=1023).collect::<Vec<u32>>(), 1..5);
+    let library = prop::option::of(Just(PathBuf::from("/opt/lib x.so")));
+    (
+        providers,
+        ids,
+        library,
+        prop::option::of(1..=1024_usize),
+        any_word(),
+    )
+        .prop_map(
+            |(providers, device_ids, library, threads, precision)| RuntimeConfig {
+                library,
+                providers_chosen: providers.is_some(),
+                providers: providers.unwrap_or(RuntimeConfig::default().providers),
+                device_ids,
+                threads,
+                precision,
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_shown_is_read_back_as_it_was(
+        runtime in any_runtime(), folder in prop::option::of(any_folder()), bytes in 1..u64::MAX - 1,
+        memory in prop::option::of(16_u64 << 20..u64::MAX), grace in 0..3_600_000_u64, timeout in 10..604_800_u64,
+    ) {
+        let config = Config {
+            shutdown_grace: Duration::from_millis(grace),
+            job_timeout: Duration::from_secs(timeout),
+            min_free_bytes: bytes,
+            runtime,
+            memory: MemoryConfig { device_bytes: memory, host_bytes: memory.map(|bytes| bytes / 2 + (8 << 20)) },
+            folders: folder.into_iter().collect(),
+            ..Config::default()
+        };
+        let text = config.to_toml();
+        prop_assert_eq!(parse(&text).map_err(|error| error.to_string()), Ok(config), "{}", text);
+    }
+
+    #[test]
+    fn no_text_is_a_panic(text in "(\\PC|\n|[a-z_]{1,12} = [0-9\"\\[\\]a-z]{1,9}\n|\\[\\[folder\\]\\]\n){0,40}") {
+        if let Err(error) = parse(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}

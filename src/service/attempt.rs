@@ -1,0 +1,105 @@
+//! Owns the ways an attempt ends without a result, and the looks at the source before and after the work. Never
+//! records anything.
+
+use std::path::Path;
+
+use super::drive::Why;
+use super::environment;
+use super::shared::{Shared, recipe_hash};
+use crate::config::{Config, Folder};
+use crate::error::{Fault, Reason, ReasonCode};
+use crate::fs::FileIdentity;
+use crate::publish::PublishError;
+use crate::queue::{Job, QueueError};
+use crate::report::RenderReport;
+
+/// Why an attempt ended without a result.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    Fault(Fault, Box<RenderReport>),
+    Withdrawn(Reason),
+    Skipped(Reason),
+    CancelRequested,
+    ShuttingDown,
+    /// Somebody else answers for the job now.
+    Lost,
+    /// The executor does not come back.
+    Hung,
+}
+
+impl From<Fault> for Stopped {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault, Box::default())
+    }
+}
+
+impl From<PublishError> for Stopped {
+    fn from(error: PublishError) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+impl From<QueueError> for Stopped {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::LeaseLost { .. } => Self::Lost,
+            error => Fault::from(error).into(),
+        }
+    }
+}
+
+/// What must hold before any work: the folder's surroundings, the recipe, and the file that was hashed.
+pub(super) fn preflight(
+    shared: &Shared,
+    job: &Job,
+    config: &Config,
+    folder: &Folder,
+    source: &Path,
+) -> Result<(), Stopped> {
+    environment::check(shared.fs.as_ref(), folder, config.min_free_bytes)?;
+    let recipe = recipe_hash(folder).map_err(|error| Fault::block(ReasonCode::Model, error.to_string()))?;
+    if recipe != job.recipe || job.output_root != folder.output {
+        let text = format!(
+            "{}: the folder's settings changed; it is queued anew with them",
+            job.source.display()
+        );
+        return Err(Stopped::Withdrawn(Reason::new(ReasonCode::Io, text)));
+    }
+    check_unchanged(job, source)
+}
+
+/// Whether the source is still the file that was hashed (I1).
+pub(super) fn check_unchanged(job: &Job, source: &Path) -> Result<(), Stopped> {
+    let withdrawn = |why: &str| {
+        let text = format!("{}: {why}", job.source.display());
+        Err(Stopped::Withdrawn(Reason::new(ReasonCode::Io, text)))
+    };
+    match FileIdentity::read(source) {
+        Ok(identity) if identity == job.identity => Ok(()),
+        Ok(_) => withdrawn("the file changed since it was queued; it is queued anew when it is stable"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            withdrawn("the file is gone; drop it again to process it")
+        }
+        Err(error) => Err(Fault::from_read(format_args!("cannot read {}", source.display()), &error).into()),
+    }
+}
+
+/// What a picture that was asked to stop means for its job.
+pub(super) fn stopped_by(why: Why, job: &Job, config: &Config, report: RenderReport) -> Stopped {
+    match why {
+        Why::CancelRequested => Stopped::CancelRequested,
+        Why::Lost => Stopped::Lost,
+        Why::ShuttingDown => Stopped::ShuttingDown,
+        Why::Timeout => {
+            let text = format!(
+                "{}: no progress for {} s; raise job_timeout if the machine is that slow",
+                job.source.display(),
+                config.job_timeout.as_secs()
+            );
+            Stopped::Fault(
+                Fault::retry(std::time::Duration::ZERO, ReasonCode::Timeout, text),
+                Box::new(report),
+            )
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Owns the failures that end the service. Everything smaller ends a job or blocks a folder.
+
+use crate::inference::{LibraryError, UnknownModel};
+use crate::publish::PublishError;
+use crate::queue::{JobId, QueueError};
+
+/// Why the service ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// There is no ONNX Runtime.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// A folder's model is unknown, and nobody is there to wait for it.
+    #[error("folder {folder}: {error}")]
+    Model {
+        /// The folder.
+        folder: String,
+        /// The names that would do.
+        error: UnknownModel,
+    },
+    /// An output folder cannot be cleaned up.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The configuration has no folders.
+    #[error("{0} names no [[folder]]; add one, `upscaled config init` shows how")]
+    NoFolder(String),
+    /// No folder of that name.
+    #[error("there is no folder {name:?}; the configuration has: {known}")]
+    UnknownFolder {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The system grants no thread or no signal handler.
+    #[error("cannot start: {}", crate::error::plain(.0))]
+    System(#[from] std::io::Error),
+    /// A job hangs and its thread cannot be ended.
+    #[error("job {job} hangs and cannot be stopped; the service ends, its next start tries the job again")]
+    Hung {
+        /// The job.
+        job: JobId,
+    },
+}

@@ -1,0 +1,314 @@
+//! Owns what the service tells about itself: status.json of every folder, the snapshot for `upscaled status`,
+//! systemd's status line, the watchdog's pings. Never changes a job.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::intakes::Views;
+use super::shared::{Shared, blocking};
+use super::watchdog;
+use crate::clock::Monotonic;
+use crate::config::Folder;
+use crate::intake::{IntakeStatus, Mode};
+use crate::pipeline::executor::DeviceFacts;
+use crate::queue::{Counts, Job, Pause, QueueError};
+use crate::report::DOCUMENT_VERSION;
+use crate::status::{
+    CountsDocument, CurrentDocument, DeviceDocument, FolderDocument, FolderReport, MemoryDocument,
+    PausedDocument, RecentDocument, ServiceSnapshot, ServiceState, StatusWriter, Tenancy, WatchMode,
+};
+
+/// The contract's "at most once a second".
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often an idle service looks whether a command changed the ledger. What has not changed is not written:
+/// the disks of a home server want to sleep.
+const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Finished jobs in a status: what fits on a screen.
+const RECENT: u32 = 10;
+
+/// Tells what is going on.
+#[derive(Debug)]
+pub struct Overview {
+    shared: Arc<Shared>,
+    views: Views,
+    stopping: watch::Receiver<bool>,
+    writers: BTreeMap<String, StatusWriter>,
+    line: String,
+    started_at: Timestamp,
+}
+
+impl Overview {
+    /// `stopping` turns true when nothing new is taken.
+    pub fn new(shared: Arc<Shared>, views: Views, stopping: watch::Receiver<bool>) -> Self {
+        let started_at = shared.clock.wall();
+        Self {
+            shared,
+            views,
+            stopping,
+            writers: BTreeMap::new(),
+            line: String::new(),
+            started_at,
+        }
+    }
+
+    /// Tells what is new, at most once a second, until `end` turns true; then that the service stopped.
+    pub async fn run(mut self, mut end: watch::Receiver<bool>) {
+        let mut ticks = interval(TELL_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watchdog = watchdog::interval();
+        let mut told_at = None::<Monotonic>;
+        let mut pinged_at = None::<Monotonic>;
+        let mut is_news = true;
+        while !*end.borrow() {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.shared.news.notified() => { is_news = true; continue }
+                _ = end.changed() => break,
+            }
+            let now = self.shared.clock.monotonic();
+            let is_due = |last: Option<Monotonic>, every| last.is_none_or(|last| now.since(last) >= every);
+            if watchdog.is_some_and(|every| is_due(pinged_at, every)) {
+                watchdog::ping(
+                    &self.shared.pulse,
+                    self.shared.clock.as_ref(),
+                    self.shared.config().job_timeout,
+                );
+                pinged_at = Some(now);
+            }
+            if is_news || self.shared.current().is_some() || is_due(told_at, IDLE_INTERVAL) {
+                is_news = false;
+                told_at = Some(now);
+                self.tell(None).await;
+            }
+        }
+        self.tell(Some(ServiceState::Stopped)).await;
+    }
+
+    /// Tells once. `last` overrules the state, and is written however short the last telling is ago.
+    async fn tell(&mut self, last: Option<ServiceState>) {
+        match self.look(last).await {
+            Ok(snapshot) => self.write(snapshot, last.is_some()).await,
+            Err(error) => tracing::warn!("cannot tell the status: {error}"),
+        }
+    }
+
+    /// Everything that is told, at one moment.
+    async fn look(&self, last: Option<ServiceState>) -> Result<ServiceSnapshot, QueueError> {
+        let config = self.shared.config();
+        let mut counts = self.shared.store.counts().await?;
+        let paused = self.shared.store.paused().await?;
+        let mut folders = Vec::new();
+        for folder in &config.folders {
+            let counts = counts.remove(&folder.name).unwrap_or_default();
+            let recent = self.shared.store.recent(&folder.name, RECENT).await?;
+            folders.push(self.folder_report(folder, counts, &recent, paused, last));
+        }
+        let blocked_reason = folders
+            .iter()
+            .find_map(|folder| folder.document.blocked_reason.clone());
+        Ok(ServiceSnapshot {
+            version: DOCUMENT_VERSION,
+            pid: std::process::id(),
+            started_at: self.started_at,
+            updated_at: self.shared.clock.wall(),
+            service: self.state(last, paused, blocked_reason.is_some()),
+            blocked_reason,
+            device: device_document(&self.shared.device()),
+            memory: memory_document(&self.shared.device()),
+            folders,
+        })
+    }
+
+    fn state(&self, last: Option<ServiceState>, paused: Option<Pause>, is_blocked: bool) -> ServiceState {
+        match last {
+            Some(state) => state,
+            None if *self.stopping.borrow() => ServiceState::Stopping,
+            None if paused.is_some() => ServiceState::Paused,
+            None if is_blocked => ServiceState::Blocked,
+            None => ServiceState::Running,
+        }
+    }
+
+    fn folder_report(
+        &self,
+        folder: &Folder,
+        counts: Counts,
+        recent: &[Job],
+        paused: Option<Pause>,
+        last: Option<ServiceState>,
+    ) -> FolderReport {
+        let intake = self.intake(&folder.name);
+        let block = self
+            .shared
+            .blocks
+            .reason(&folder.name)
+            .map(|reason| reason.message);
+        let blocked_reason = block.or_else(|| intake.as_ref().and_then(|intake| intake.offline.clone()));
+        let document = FolderDocument {
+            version: DOCUMENT_VERSION,
+            folder: folder.name.clone(),
+            updated_at: self.shared.clock.wall(),
+            service: self.state(last, paused, blocked_reason.is_some()),
+            blocked_reason,
+            paused: paused.map(|pause| PausedDocument {
+                since: pause.since,
+                until: pause.until,
+            }),
+            counts: CountsDocument {
+                settling: intake.as_ref().map_or(0, |intake| intake.settling),
+                queued: counts.queued,
+                running: counts.running,
+                done: counts.done,
+                failed: counts.failed,
+                skipped: counts.skipped,
+            },
+            current: self.current(&folder.name).into_iter().collect(),
+            recent: recent.iter().map(recent_document).collect(),
+        };
+        FolderReport {
+            document,
+            watch: intake.as_ref().map(|intake| match intake.mode {
+                Mode::Events => WatchMode::Events,
+                Mode::Scan => WatchMode::Scan,
+            }),
+            watch_reason: intake.as_ref().and_then(|intake| intake.why.clone()),
+            last_event_at: intake.as_ref().and_then(|intake| intake.last_event_at),
+            last_scan_at: intake.as_ref().and_then(|intake| intake.last_scan_at),
+        }
+    }
+
+    fn intake(&self, folder: &str) -> Option<IntakeStatus> {
+        let views = self.views.borrow();
+        let view = views.iter().find(|view| view.folder == folder)?;
+        Some(view.status.borrow().clone())
+    }
+
+    fn current(&self, folder: &str) -> Option<CurrentDocument> {
+        let current = self.shared.current().filter(|current| current.folder == folder)?;
+        let left = current.left(self.shared.clock.monotonic());
+        let device = self.shared.device().place.map(|place| place.device);
+        Some(CurrentDocument::new(
+            current.job.0,
+            &current.source,
+            current.progress.fraction(),
+            left,
+            device,
+        ))
+    }
+
+    async fn write(&mut self, snapshot: ServiceSnapshot, is_last: bool) {
+        let line = status_line(&snapshot);
+        if line != self.line {
+            watchdog::status(&line);
+            self.line = line;
+        }
+        let config = self.shared.config();
+        self.writers.retain(|name, _| config.folder(name).is_some());
+        let mut writers = std::mem::take(&mut self.writers);
+        let (shared, config) = (Arc::clone(&self.shared), config);
+        self.writers = blocking(move || {
+            for (index, folder) in config.folders.iter().enumerate() {
+                let Some(report) = snapshot
+                    .folders
+                    .iter()
+                    .find(|report| report.document.folder == folder.name)
+                else {
+                    continue;
+                };
+                let writer = writers.entry(folder.name.clone()).or_insert_with(|| {
+                    let tenancy = Tenancy::of(&config.folders, index);
+                    StatusWriter::for_tenant(
+                        Arc::clone(&shared.fs),
+                        shared.clock.clone(),
+                        folder.output.clone(),
+                        &tenancy,
+                    )
+                });
+                let written = match is_last {
+                    true => writer.write_now(&report.document),
+                    false => writer.offer(&report.document).map(drop),
+                };
+                // An output folder that is gone is told by its block; once more every second says nothing new.
+                if let Err(error) = written {
+                    tracing::debug!(folder = folder.name, "{error}");
+                }
+            }
+            if let Err(error) = snapshot.write(&shared.fs, &config.state_dir) {
+                tracing::debug!("{error}");
+            }
+            writers
+        })
+        .await;
+    }
+}
+
+fn device_document(facts: &DeviceFacts) -> DeviceDocument {
+    let place = facts.place.as_ref();
+    DeviceDocument {
+        device: place.map(|place| place.device.clone()),
+        provider: place.map(|place| place.provider.as_str().to_owned()),
+        model: facts.model.clone(),
+        skipped: facts.skipped.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn memory_document(facts: &DeviceFacts) -> MemoryDocument {
+    MemoryDocument {
+        host_budget_bytes: Some(facts.host_bytes).filter(|bytes| *bytes > 0),
+        device_budget_bytes: facts.device_bytes,
+        resident_bytes: crate::machine::resident_bytes(),
+    }
+}
+
+fn recent_document(job: &Job) -> RecentDocument {
+    let document = job.document();
+    RecentDocument {
+        job: job.id.0,
+        source: document.source,
+        source_hex: document.source_hex,
+        state: document.state,
+        result: document.result,
+        finished_at: job.finished_at,
+    }
+}
+
+/// What `systemctl status` shows.
+fn status_line(snapshot: &ServiceSnapshot) -> String {
+    if let Some(reason) = &snapshot.blocked_reason {
+        return format!("waiting: {reason}");
+    }
+    let sum = |count: fn(&CountsDocument) -> u64| {
+        snapshot
+            .folders
+            .iter()
+            .map(|folder| count(&folder.document.counts))
+            .sum::<u64>()
+    };
+    let counts = format!(
+        "{} queued, {} done, {} failed",
+        sum(|c| c.queued),
+        sum(|c| c.done),
+        sum(|c| c.failed)
+    );
+    match snapshot
+        .folders
+        .iter()
+        .flat_map(|folder| &folder.document.current)
+        .next()
+    {
+        Some(current) => format!(
+            "upscaling {} ({:.0} %), {counts}",
+            current.source,
+            current.progress * 100.0
+        ),
+        None if snapshot.service == ServiceState::Paused => format!("paused, {counts}"),
+        None => format!("watching, {counts}"),
+    }
+}

@@ -1,0 +1,174 @@
+//! Owns the order of work: when the next job is claimed, which folders are left out, when a blocked one is probed,
+//! when there is nothing more. Never looks into a job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::error::ServiceError;
+use super::executor_settings;
+use super::shared::Shared;
+use super::start::open_folder;
+use super::worker::Worker;
+use crate::config::Config;
+use crate::error::{Fault, ReasonCode};
+use crate::pipeline::executor::{Executor, ExecutorSettings};
+
+/// How often an idle queue looks: commands change the ledger without telling, and a person who typed
+/// `jobs retry` watches the screen.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long `once` waits for a job's next attempt: a little more than after a first failure or a crash.
+const ONCE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Brings the worker and the queue together.
+#[derive(Debug)]
+pub struct Queueing {
+    shared: Arc<Shared>,
+    worker: Worker,
+    settings: ExecutorSettings,
+    /// The configuration that the next two follow from.
+    followed: Option<Arc<Config>>,
+    /// Folders of the ledger that the configuration does not have (any more): their jobs wait for it.
+    strangers: Vec<String>,
+}
+
+impl Queueing {
+    /// With a worker whose executor was made from the configuration of the moment.
+    pub fn new(shared: Arc<Shared>, worker: Worker) -> Self {
+        let settings = executor_settings(&shared.config());
+        Self {
+            shared,
+            worker,
+            settings,
+            followed: None,
+            strangers: Vec::new(),
+        }
+    }
+
+    /// Works until `stop` turns true; the job in work is then ended within its grace.
+    ///
+    /// # Errors
+    /// As [`Worker::step`].
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ServiceError> {
+        while !*stop.borrow() {
+            if !self.turn().await? {
+                tokio::select! {
+                    _ = timeout(LOOK_INTERVAL, self.shared.work.notified()) => {}
+                    _ = stop.changed() => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Works until the scan is over and nothing more can be claimed, or `stop` turns true. Returns how many jobs
+    /// are left waiting.
+    ///
+    /// # Errors
+    /// As [`Worker::step`], and those of the scan.
+    pub async fn drain(
+        &mut self,
+        scan: JoinHandle<Result<(), ServiceError>>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<u64, ServiceError> {
+        while !*stop.borrow() {
+            let over = scan.is_finished();
+            if self.turn().await? {
+                continue;
+            }
+            if over && !self.is_due_soon().await? {
+                break;
+            }
+            let _ = timeout(LOOK_INTERVAL, self.shared.work.notified()).await;
+        }
+        super::joined(scan.await)?;
+        let counts = self.shared.store.counts().await?;
+        let config = self.shared.config();
+        let ours = counts.iter().filter(|(name, _)| config.folder(name).is_some());
+        Ok(ours.map(|(_, counts)| counts.queued).sum())
+    }
+
+    /// Whether a job that can be claimed waits for its next attempt, and not for long.
+    async fn is_due_soon(&self) -> Result<bool, ServiceError> {
+        if !self.shared.blocks.names().is_empty() || self.shared.store.paused().await?.is_some() {
+            return Ok(false);
+        }
+        let soon = self.shared.clock.wall().saturating_add(ONCE_PATIENCE);
+        let due = self.shared.store.next_due().await?;
+        Ok(due.is_some_and(|due| soon.is_ok_and(|soon| due <= soon)) && self.strangers.is_empty())
+    }
+
+    /// One look at the queue. Whether a job was done.
+    async fn turn(&mut self) -> Result<bool, ServiceError> {
+        let now = self.shared.clock.monotonic();
+        self.shared.pulse.turned(now);
+        self.shared.pulse.progressed(now);
+        let config = self.shared.config();
+        self.follow(&config).await?;
+        self.probe(&config).await;
+        // A look is a read; only what can succeed takes the write lock.
+        match self.shared.store.next_due().await? {
+            Some(due) if due <= self.shared.clock.wall() => {}
+            _ => return Ok(false),
+        }
+        let mut excluded = self.shared.blocks.names();
+        excluded.extend_from_slice(&self.strangers);
+        self.worker.step(&excluded).await
+    }
+
+    /// Draws the conclusions from a configuration that was read again.
+    async fn follow(&mut self, config: &Arc<Config>) -> Result<(), ServiceError> {
+        if self
+            .followed
+            .as_ref()
+            .is_some_and(|followed| Arc::ptr_eq(followed, config))
+        {
+            return Ok(());
+        }
+        let ledger = self.shared.store.counts().await?.into_keys();
+        self.strangers = ledger.filter(|name| config.folder(name).is_none()).collect();
+        self.followed = Some(Arc::clone(config));
+        let settings = executor_settings(config);
+        if settings != self.settings {
+            let executor = Executor::start(settings.clone(), self.shared.clock.clone())?;
+            self.worker.replace_executor(executor);
+            self.settings = settings;
+        }
+        Ok(())
+    }
+
+    /// Asks blocked folders whose time has come whether they work again.
+    async fn probe(&self, config: &Config) {
+        for name in self.shared.blocks.take_due(self.shared.clock.monotonic()) {
+            let Some(folder) = config.folder(&name) else {
+                continue;
+            };
+            let for_model = self
+                .shared
+                .blocks
+                .reason(&name)
+                .is_some_and(|reason| reason.code == ReasonCode::Model);
+            if for_model && let Err(fault) = self.try_model(&folder.recipe.model).await {
+                self.shared.block(&name, &fault.reason);
+                continue;
+            }
+            open_folder(&self.shared, folder).await;
+        }
+    }
+
+    async fn try_model(&self, model: &str) -> Result<(), Fault> {
+        let Some(executor) = self.worker.executor() else {
+            return Ok(());
+        };
+        let (send, answer) = oneshot::channel();
+        executor.warm_up(model.to_owned(), move |loaded| drop(send.send(loaded)));
+        match answer.await {
+            Ok(loaded) => Ok(loaded?),
+            Err(_) => Ok(()),
+        }
+    }
+}

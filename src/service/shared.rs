@@ -1,0 +1,225 @@
+//! Owns what the tasks of the service share: the ledger, the configuration of the moment, the blocks, the job in
+//! work, and how a job's news reaches its files. Never decides what happens to a job.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::blocks::Blocks;
+use super::watchdog::Pulse;
+use crate::clock::{Monotonic, SharedClock};
+use crate::config::{Config, Folder};
+use crate::error::Reason;
+use crate::fs::SharedFilesystem;
+use crate::inference::{Model, UnknownModel};
+use crate::pipeline::executor::DeviceFacts;
+use crate::progress::{Progress, eta};
+use crate::publish::Publisher;
+use crate::queue::{Job, JobId, QueueError, Store};
+use crate::status::{JobFiles, Tenancy};
+
+/// Called with every job that has ended, for commands that report them.
+pub type OnEnd = Box<dyn Fn(&Job) + Send + Sync>;
+
+/// What the tasks share.
+pub struct Shared {
+    /// The ledger.
+    pub store: Store,
+    /// Time.
+    pub clock: SharedClock,
+    /// Durable steps.
+    pub fs: SharedFilesystem,
+    /// The renames.
+    pub publisher: Publisher,
+    /// Marks this process's claims.
+    pub owner: String,
+    /// The configuration of the moment.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Folders that wait.
+    pub blocks: Blocks,
+    /// There may be something to claim.
+    pub work: Notify,
+    /// There is something new to tell.
+    pub news: Notify,
+    /// Proof of life.
+    pub pulse: Pulse,
+    pub(super) current: Mutex<Option<Current>>,
+    pub(super) device: Mutex<DeviceFacts>,
+    pub(super) on_end: Option<OnEnd>,
+    /// Held while a job's files are written.
+    pub(super) writing: tokio::sync::Mutex<()>,
+    /// Jobs whose files are to be written; as many as there are jobs at most.
+    pub(super) unwritten: Mutex<BTreeSet<JobId>>,
+    pub(super) written: Notify,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The job in work.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// Its number.
+    pub job: JobId,
+    /// Its folder.
+    pub folder: String,
+    /// Its source below the input folder.
+    pub source: PathBuf,
+    /// How far it is.
+    pub progress: Arc<Progress>,
+    /// When its work began.
+    pub started: Monotonic,
+}
+
+impl Current {
+    /// What is left at the speed so far.
+    pub fn left(&self, now: Monotonic) -> Option<Duration> {
+        eta(self.started, now, self.progress.fraction())
+    }
+}
+
+impl Shared {
+    /// The configuration of the moment.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// The job in work.
+    pub fn current(&self) -> Option<Current> {
+        lock(&self.current).clone()
+    }
+
+    /// What is loaded on the device.
+    pub fn device(&self) -> DeviceFacts {
+        lock(&self.device).clone()
+    }
+
+    /// Tells those who asked for ends of jobs, and writes the job's files.
+    pub async fn announce(&self, job: &Job) {
+        if let Some(on_end) = &self.on_end
+            && job.state.shown().is_final()
+        {
+            on_end(job);
+        }
+        self.write_files(job.id).await;
+    }
+
+    /// Has the job's files written soon. For tasks that must not wait.
+    pub fn announce_later(&self, job: JobId) {
+        lock(&self.unwritten).insert(job);
+        self.written.notify_one();
+    }
+
+    /// Writes what [`Shared::announce_later`] left, until dropped.
+    pub async fn keep_writing(&self) {
+        loop {
+            self.write_rest().await;
+            self.written.notified().await;
+        }
+    }
+
+    /// Writes what [`Shared::announce_later`] left so far.
+    pub async fn write_rest(&self) {
+        loop {
+            let next = lock(&self.unwritten).pop_first();
+            let Some(job) = next else { return };
+            self.write_files(job).await;
+        }
+    }
+
+    /// Writes what the ledger says of the job to its files. A file that cannot be written is logged and does not
+    /// change the job: the ledger is the truth, the next change writes it again.
+    async fn write_files(&self, job: JobId) {
+        self.news.notify_one();
+        // One at a time, and each writes what the ledger says by then: intake's "queued" cannot overwrite the
+        // worker's "running".
+        let _writing = self.writing.lock().await;
+        let job = match self.current_of_its_source(job).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(job = job.0, "{error}"),
+        };
+        let config = self.config();
+        let Some(index) = config.folders.iter().position(|folder| folder.name == job.folder) else {
+            return;
+        };
+        let tenancy = Tenancy::of(&config.folders, index);
+        let files = JobFiles::for_tenant(Arc::clone(&self.fs), job.output_root.clone(), &tenancy);
+        let (document, source) = (job.document(), job.source.clone());
+        let written = blocking(move || files.write(&document, &source)).await;
+        if let Err(error) = written {
+            tracing::warn!(job = job.id.0, "{error}");
+        }
+    }
+
+    /// The job as it is now. `None` if newer content of its source has another job by now: the job file belongs
+    /// to the source, and the older job has nothing more to say there.
+    async fn current_of_its_source(&self, id: JobId) -> Result<Option<Job>, QueueError> {
+        let Some(job) = self.store.get(id).await? else {
+            return Ok(None);
+        };
+        let known = self.store.known(&job.folder, &job.source).await?;
+        Ok(known.is_none_or(|known| known.job == id).then_some(job))
+    }
+
+    /// Blocks a folder and says so, once.
+    pub fn block(&self, folder: &str, reason: &Reason) {
+        if self.blocks.block(folder, reason, self.clock.monotonic()) {
+            tracing::warn!(
+                folder,
+                code = reason.code.as_str(),
+                "folder {folder} waits: {reason}"
+            );
+        }
+        self.news.notify_one();
+    }
+
+    /// Ends a folder's block and says so.
+    pub fn unblock(&self, folder: &str) {
+        if self.blocks.clear(folder) {
+            tracing::info!(folder, "folder {folder} works again");
+            self.news.notify_one();
+            self.work.notify_one();
+        }
+    }
+}
+
+/// Everything that decides the pixels, the name and the place of a folder's results, with the model's own checksum.
+/// The output folder is in it so that a source whose results now belong elsewhere is not taken for known.
+///
+/// # Errors
+/// A model that nobody knows.
+pub fn recipe_hash(folder: &Folder) -> Result<[u8; 32], UnknownModel> {
+    let model = Model::find(&folder.recipe.model)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&folder.recipe.hash(&model.card.sha256));
+    hasher.update(folder.output.as_os_str().as_bytes());
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// Runs file work away from the async threads. Runs to its end even if the caller is dropped.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is being torn down cancels blocking work, and then nobody waits here.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// A mutex whose holder panicked still holds plain data.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,109 @@
+//! Owns the minute before the first claim: the instance lock, the ledger, what a crash left behind. Never starts
+//! a task.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::dispose::dispose;
+use super::environment;
+use super::error::ServiceError;
+use super::shared::{Shared, blocking};
+use crate::config::{Config, Folder, OnSuccess};
+use crate::error::Fault;
+use crate::fs::FileIdentity;
+use crate::inference::Runtime;
+use crate::queue::{self, Interrupted};
+use crate::report::JobState;
+
+/// Whether there is an ONNX Runtime to load later. Loads nothing: an idle service stays small.
+///
+/// # Errors
+/// [`ServiceError::Library`] with the one command that installs it.
+pub fn find_runtime(config: &Config) -> Result<(), ServiceError> {
+    Runtime::locate(config.runtime.library.as_deref())?;
+    Ok(())
+}
+
+/// Brings ledger and folders to where work can begin: jobs that a dead process held go back or are given up,
+/// renames that were cut short are finished, our own leftovers are removed.
+///
+/// # Errors
+/// The ledger cannot be used.
+pub async fn recover(shared: &Arc<Shared>) -> Result<(), ServiceError> {
+    for job in queue::recover(&shared.store, &shared.owner).await? {
+        tracing::warn!(
+            job = job.id.0,
+            state = job.state.as_str(),
+            attempts = job.attempts,
+            "found half done"
+        );
+        shared.announce(&job).await;
+    }
+    for folder in &shared.config().folders {
+        open_folder(shared, folder).await;
+    }
+    Ok(())
+}
+
+/// Makes a folder ready for its first job, or blocks it. Called at the start, and again when a block may be over.
+pub async fn open_folder(shared: &Arc<Shared>, folder: &Folder) {
+    match try_open_folder(shared, folder).await {
+        Ok(()) => shared.unblock(&folder.name),
+        Err(fault) => shared.block(&folder.name, &fault.reason),
+    }
+}
+
+async fn try_open_folder(shared: &Arc<Shared>, folder: &Folder) -> Result<(), Fault> {
+    environment::prepare_output(folder)?;
+    environment::check(shared.fs.as_ref(), folder, shared.config().min_free_bytes)?;
+    environment::try_writing(shared.fs.as_ref(), folder)?;
+    finish_publishing(shared, &folder.output).await?;
+    let (publisher, root) = (shared.publisher.clone(), folder.output.clone());
+    let swept = blocking(move || publisher.sweep(&root)).await?;
+    if swept > 0 {
+        tracing::info!(
+            folder = folder.name,
+            files = swept,
+            "temporary files of an earlier run removed"
+        );
+    }
+    dispose_of_finished(shared, folder).await
+}
+
+/// Finishes every rename below `root` that was cut short.
+async fn finish_publishing(shared: &Arc<Shared>, root: &Path) -> Result<(), Fault> {
+    let interrupted = shared.store.interrupted_publishing(&shared.owner).await?;
+    for Interrupted { job, publishing } in interrupted {
+        if job.output_root != root {
+            continue;
+        }
+        let (publisher, root) = (shared.publisher.clone(), root.to_owned());
+        let resolution = blocking(move || publisher.recover(&root, &publishing)).await?;
+        let job = shared.store.resolve_interrupted(job.id, resolution).await?;
+        tracing::warn!(
+            job = job.id.0,
+            state = job.state.as_str(),
+            "publishing had been cut short"
+        );
+        shared.announce(&job).await;
+    }
+    Ok(())
+}
+
+/// Disposes of sources whose jobs were recorded as done just before the power failed.
+async fn dispose_of_finished(shared: &Arc<Shared>, folder: &Folder) -> Result<(), Fault> {
+    if folder.on_success == OnSuccess::Keep {
+        return Ok(());
+    }
+    for (source, known) in shared.store.known_in_folder(&folder.name).await? {
+        let is_there = FileIdentity::read(&folder.input.join(&source)).is_ok_and(|now| now == known.identity);
+        if known.state == JobState::Done
+            && is_there
+            && let Some(job) = shared.store.get(known.job).await?
+            && job.source == source
+        {
+            dispose(shared, &job, folder).await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,396 @@
+//! Owns the crash order of a job: claim → render → seal → record publishing → rename → record done → dispose.
+//! The only place where the two planes meet. Never decides whose fault a failure is (the error knows), never
+//! renames (publish does) and never writes SQL (the ledger does).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::LEASE;
+use super::attempt::{Stopped, check_unchanged, preflight, stopped_by};
+use super::dispose::dispose;
+use super::drive::drive;
+use super::error::ServiceError;
+use super::shared::{Current, Shared, blocking, lock};
+use crate::codec;
+use crate::config::{Config, Folder, with_actual_format};
+use crate::error::{Disposition, Fault, Reason, ReasonCode};
+use crate::pipeline::PipelineError;
+use crate::pipeline::executor::{Executor, Order};
+use crate::progress::{Cancel, Progress};
+use crate::publish::{Choice, PublishError, SealedFile, StagedFile};
+use crate::queue::{Claim, Job, JobOutcome, Publishing, QueueError};
+use crate::report::RenderReport;
+use crate::size::Size;
+
+/// A name can be taken again and again while we publish; whoever does that a hundred times does it for ever.
+const NAMES_TRIED_MAX: u32 = 100;
+
+/// A worker: takes jobs one by one and brings each to its end on its executor.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    /// `None` once it hung: joining its thread would hang too.
+    executor: Option<Executor>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What an attempt made: published and durable, not yet recorded.
+#[derive(Debug)]
+struct Made {
+    /// Below the output folder.
+    result: PathBuf,
+    report: RenderReport,
+}
+
+impl Worker {
+    /// A worker on this executor; `stop` turns true when nothing new is to be taken.
+    pub fn new(shared: Arc<Shared>, executor: Executor, stop: watch::Receiver<bool>) -> Self {
+        Self {
+            shared,
+            executor: Some(executor),
+            stop,
+        }
+    }
+
+    /// Puts another executor in the place of this one, between two jobs.
+    pub fn replace_executor(&mut self, executor: Executor) {
+        *lock(&self.shared.device) = executor.facts();
+        self.executor = Some(executor);
+    }
+
+    /// The executor, for probes between two jobs.
+    pub fn executor(&self) -> Option<&Executor> {
+        self.executor.as_ref()
+    }
+
+    /// Claims one job, if one is due and not of these folders, and brings it to its end. Whether there was one.
+    /// Runs to the end of the job; dropped in the middle it leaves what a crash leaves.
+    ///
+    /// # Errors
+    /// The ledger cannot be used, or the executor hangs: the service ends and the next start recovers.
+    pub async fn step(&mut self, excluded_folders: &[String]) -> Result<bool, ServiceError> {
+        let claim = self
+            .shared
+            .store
+            .claim(&self.shared.owner, LEASE, excluded_folders)
+            .await?;
+        let Some(claim) = claim else { return Ok(false) };
+        let config = self.shared.config();
+        let Some(folder) = config.folder(&claim.job().folder) else {
+            // The folder left the configuration between the list of exclusions and the claim. Nothing was done:
+            // the next look comes with a new list.
+            self.shared.store.release(claim).await?;
+            return Ok(false);
+        };
+        let progress = self.begin(claim.job()).await;
+        let ended = self.attempt(&claim, &config, folder, progress).await;
+        let id = claim.job().id;
+        let recorded = self.record(claim, folder, ended).await;
+        *lock(&self.shared.current) = None;
+        match recorded {
+            Err(ServiceError::Queue(error @ QueueError::LeaseLost { .. })) => {
+                tracing::warn!(job = id.0, "{error}");
+                Ok(true)
+            }
+            recorded => recorded.map(|()| true),
+        }
+    }
+
+    /// Shows the job as the one in work.
+    async fn begin(&self, job: &Job) -> Arc<Progress> {
+        let source = job.source.display();
+        tracing::info!(job = job.id.0, attempt = job.attempts, folder = job.folder, %source, "begun");
+        let progress = Arc::new(Progress::default());
+        *lock(&self.shared.current) = Some(Current {
+            job: job.id,
+            folder: job.folder.clone(),
+            source: job.source.clone(),
+            progress: Arc::clone(&progress),
+            started: self.shared.clock.monotonic(),
+        });
+        self.shared.announce(job).await;
+        progress
+    }
+
+    /// Everything up to the rename. Each `?` leaves either a temporary file, which goes with its owner, or a
+    /// recorded intent that recovery can finish.
+    async fn attempt(
+        &mut self,
+        claim: &Claim,
+        config: &Config,
+        folder: &Folder,
+        progress: Arc<Progress>,
+    ) -> Result<Made, Stopped> {
+        let job = claim.job();
+        let source = folder.input.join(&job.source);
+        preflight(&self.shared, job, config, folder, &source)?;
+        let own_result = self.shared.store.own_result(job).await?;
+        self.choose(job, folder, &job.output, own_result.as_deref())
+            .await?;
+
+        let staged = self.stage(job).await?;
+        let report = self
+            .render(claim, config, folder, &source, &staged, progress)
+            .await?;
+        let sealed = self
+            .seal(staged, &report)
+            .await
+            .map_err(|fault| Stopped::Fault(fault, Box::new(report.clone())))?;
+        // The pixels were read while anybody could write: only if the file is still the one that was hashed is
+        // this a result of it.
+        check_unchanged(job, &source)?;
+
+        let planned = named_by_content(&job.output, &report);
+        let result = self
+            .publish(claim, folder, &planned, own_result.as_deref(), &sealed, &report)
+            .await?;
+        Ok(Made { result, report })
+    }
+
+    /// Where the result goes, by the folder's policy and what lies there now.
+    async fn choose(
+        &self,
+        job: &Job,
+        folder: &Folder,
+        planned: &Path,
+        own_result: Option<&Path>,
+    ) -> Result<(PathBuf, bool), Stopped> {
+        let publisher = self.shared.publisher.clone();
+        let (root, planned) = (job.output_root.clone(), planned.to_owned());
+        let (own, on_conflict) = (own_result.map(Path::to_owned), folder.on_conflict);
+        let wanted = planned.clone();
+        let choice =
+            blocking(move || publisher.choose_final(&root, &wanted, own.as_deref(), on_conflict)).await?;
+        match choice {
+            Choice::Write { path, replace } => Ok((path, replace)),
+            Choice::Skip => Err(Stopped::Skipped(Reason::new(
+                ReasonCode::Io,
+                format!(
+                    "skipped {}: {} is there already and on_conflict is \"skip\"; \
+                     move that file away, then `upscaled jobs retry {}`",
+                    job.source.display(),
+                    job.output_root.join(planned).display(),
+                    job.id
+                ),
+            ))),
+        }
+    }
+
+    async fn stage(&self, job: &Job) -> Result<StagedFile, Stopped> {
+        let publisher = self.shared.publisher.clone();
+        let (root, output) = (job.output_root.clone(), job.output_root.join(&job.output));
+        let token = format!("{}-{}", job.id, job.attempts);
+        Ok(blocking(move || publisher.stage(&root, &output, &token)).await?)
+    }
+
+    /// Renders into the staged file, on the executor's thread.
+    async fn render(
+        &mut self,
+        claim: &Claim,
+        config: &Config,
+        folder: &Folder,
+        source: &Path,
+        staged: &StagedFile,
+        progress: Arc<Progress>,
+    ) -> Result<RenderReport, Stopped> {
+        let out = staged
+            .file()
+            .map_err(|error| Fault::from_write("cannot write the result", &error))?;
+        let order = Order {
+            source: source.to_owned(),
+            recipe: folder.recipe.clone(),
+            out,
+            progress,
+            cancel: Cancel::default(),
+        };
+        let Some(executor) = &self.executor else {
+            return Err(Stopped::Hung);
+        };
+        let (rendered, why) = drive(&self.shared, config, claim, executor, order, self.stop.clone()).await;
+        *lock(&self.shared.device) = executor.facts();
+        match (rendered, why) {
+            (None, _) => {
+                // Its thread cannot be joined. The process ends soon, and the thread with it.
+                std::mem::forget(self.executor.take());
+                Err(Stopped::Hung)
+            }
+            (Some((report, Ok(()))), _) => Ok(report),
+            (Some((report, Err(PipelineError::Cancelled))), Some(why)) => {
+                Err(stopped_by(why, claim.job(), config, report))
+            }
+            (Some((report, Err(error))), _) => Err(Stopped::Fault(error.into(), Box::new(report))),
+        }
+    }
+
+    /// Makes the staged file durable and looks at it as a reader would.
+    async fn seal(&self, staged: StagedFile, report: &RenderReport) -> Result<SealedFile, Fault> {
+        let publisher = self.shared.publisher.clone();
+        let size = report
+            .output
+            .as_ref()
+            .map(|output| Size::new(output.width, output.height));
+        let format = report
+            .output
+            .as_ref()
+            .and_then(|output| codec::ResultFormat::parse(&output.format));
+        self.heartbeat(blocking(move || {
+            let sealed = publisher.seal(staged)?;
+            if let (Some(size), Some(format)) = (size, format) {
+                codec::verify(&sealed.temp, size, format)?;
+            }
+            Ok(sealed)
+        }))
+        .await
+    }
+
+    /// Records the intent, renames, and tries another name if somebody took this one in between.
+    async fn publish(
+        &self,
+        claim: &Claim,
+        folder: &Folder,
+        planned: &Path,
+        own_result: Option<&Path>,
+        sealed: &SealedFile,
+        report: &RenderReport,
+    ) -> Result<PathBuf, Stopped> {
+        let job = claim.job();
+        for _ in 0..NAMES_TRIED_MAX {
+            let (result, replace) = self.choose(job, folder, planned, own_result).await?;
+            let publishing = Publishing {
+                temp: sealed.temp.clone(),
+                final_path: job.output_root.join(&result),
+                digest: sealed.digest,
+            };
+            self.shared
+                .store
+                .record_publishing(claim, &publishing, report)
+                .await?;
+            match self
+                .shared
+                .publisher
+                .commit(sealed, &publishing.final_path, replace)
+            {
+                Ok(_) => return Ok(result),
+                Err(PublishError::Taken { .. }) => {}
+                Err(error) => return Err(Stopped::Fault(error.into(), Box::new(report.clone()))),
+            }
+        }
+        let text = format!(
+            "cannot publish {}: its name is taken again and again",
+            planned.display()
+        );
+        Err(Stopped::Fault(
+            Fault::quarantine(ReasonCode::Io, text),
+            Box::new(report.clone()),
+        ))
+    }
+
+    /// Ends the claim by how the attempt ended, tells it, and disposes of the source where that is asked for.
+    async fn record(
+        &mut self,
+        claim: Claim,
+        folder: &Folder,
+        ended: Result<Made, Stopped>,
+    ) -> Result<(), ServiceError> {
+        let store = &self.shared.store;
+        let id = claim.job().id;
+        let job = match ended {
+            Ok(Made { result, report }) => {
+                let job = store.record_done(claim, &result, &report).await?;
+                log_done(&job, &result, &report);
+                self.shared.announce(&job).await;
+                dispose(&self.shared, &job, folder).await;
+                return Ok(());
+            }
+            Err(Stopped::Fault(fault, report)) => self.record_fault(claim, &fault, &report).await?,
+            Err(Stopped::Withdrawn(reason)) => {
+                tracing::info!(job = id.0, "{reason}");
+                store.record_withdrawn(claim, reason).await?
+            }
+            Err(Stopped::Skipped(reason)) => {
+                tracing::info!(job = id.0, "{reason}");
+                store.record_skipped(claim, reason).await?
+            }
+            Err(Stopped::CancelRequested) => store.record_cancelled(claim).await?,
+            Err(Stopped::ShuttingDown) => store.release(claim).await?,
+            Err(Stopped::Lost) => {
+                tracing::warn!(job = id.0, "the job was taken over; its work is dropped");
+                return Ok(());
+            }
+            // The claim stays as it is: the next start finds it, and counts the attempt.
+            Err(Stopped::Hung) => return Err(ServiceError::Hung { job: id }),
+        };
+        self.shared.announce(&job).await;
+        Ok(())
+    }
+
+    async fn record_fault(
+        &self,
+        claim: Claim,
+        fault: &Fault,
+        report: &RenderReport,
+    ) -> Result<Job, ServiceError> {
+        let folder = claim.job().folder.clone();
+        let (job, outcome) = self.shared.store.record_fault(claim, fault, Some(report)).await?;
+        let code = fault.reason.code.as_str();
+        match &outcome {
+            JobOutcome::Failed(reason) => tracing::warn!(job = job.id.0, code, "failed: {reason}"),
+            JobOutcome::Retrying { reason, not_before } => {
+                tracing::warn!(job = job.id.0, code, %not_before, "tried again later: {reason}");
+            }
+            _ => {}
+        }
+        if fault.disposition == Disposition::Block {
+            self.shared.block(&folder, &fault.reason);
+        }
+        Ok(job)
+    }
+
+    /// Lets work that reports no progress of its own count as a turning loop.
+    async fn heartbeat<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut beats = tokio::time::interval(super::BEAT);
+        loop {
+            tokio::select! {
+                value = &mut work => return value,
+                _ = beats.tick() => {
+                    let now = self.shared.clock.monotonic();
+                    self.shared.pulse.turned(now);
+                    self.shared.pulse.progressed(now);
+                }
+            }
+        }
+    }
+}
+
+/// A file may lie about its format in its name; the result's name tells the truth.
+fn named_by_content(planned: &Path, report: &RenderReport) -> PathBuf {
+    let format = report
+        .output
+        .as_ref()
+        .and_then(|output| codec::ResultFormat::parse(&output.format));
+    match format.map(codec::ResultFormat::extensions) {
+        Some(extensions @ [usual, ..]) => with_actual_format(planned, usual, extensions),
+        _ => planned.to_owned(),
+    }
+}
+
+fn log_done(job: &Job, result: &Path, report: &RenderReport) {
+    let plan = report.plan.as_ref();
+    tracing::info!(
+        job = job.id.0,
+        attempt = job.attempts,
+        folder = job.folder,
+        result = %result.display(),
+        tiles = plan.map(|plan| plan.tiles),
+        provider = plan.map(|plan| plan.provider.as_str()),
+        peak_bytes = report.device_peak_bytes,
+        seconds = report.seconds.map(|seconds| seconds.total),
+        "published"
+    );
+    for warning in &report.warnings {
+        tracing::warn!(job = job.id.0, source = %job.source.display(), "{warning}");
+    }
+}

@@ -1,0 +1,466 @@
+//! What a person types and what comes back: exit codes, lines, JSON. Runs the real binary.
+
+#[path = "cli/desk.rs"]
+mod desk;
+mod support;
+#[path = "cli/upscale.rs"]
+mod upscale;
+
+use std::fs;
+use std::io::Read;
+
+use serde_json::Value;
+
+use desk::{Desk, Run};
+
+// --- the frame
+
+#[test]
+fn help_lists_exactly_the_commands_that_work() {
+    let desk = Desk::new();
+    let help = desk.run(&["--help"]);
+    let commands: Vec<&str> = help
+        .ok()
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let expected = [
+        "run",
+        "once",
+        "upscale",
+        "status",
+        "jobs",
+        "models",
+        "config",
+        "doctor",
+        "completions",
+        "man",
+        "help",
+    ];
+    assert_eq!(commands, expected);
+    for (group, expected) in [
+        ("jobs", ["list", "show", "retry", "cancel"].as_slice()),
+        ("models", &["list", "show"]),
+        ("config", &["check", "show", "init"]),
+    ] {
+        let help = desk.run(&[group, "--help"]);
+        for later in ["remove", "import", "verify", "tune"] {
+            assert!(
+                !help.ok().contains(&format!("  {later} ")),
+                "{group} lists {later}"
+            );
+        }
+        for command in expected {
+            assert!(
+                help.ok().contains(&format!("  {command} ")),
+                "{group} does not list {command}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let desk = Desk::new();
+    let commands: &[&[&str]] = &[
+        &["run"],
+        &["once"],
+        &["upscale"],
+        &["status"],
+        &["jobs", "list"],
+        &["jobs", "show"],
+        &["jobs", "retry"],
+        &["jobs", "cancel"],
+        &["models", "list"],
+        &["models", "show"],
+        &["config", "check"],
+        &["config", "show"],
+        &["config", "init"],
+        &["doctor"],
+        &["completions"],
+        &["man"],
+    ];
+    for command in commands {
+        let help = desk.run(&[*command, &["--help"]].concat());
+        assert!(help.ok().contains("Example"), "{command:?}: {help:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let desk = Desk::new();
+    for args in [
+        ["upscale"].as_slice(),
+        &["frobnicate"],
+        &["pause"],
+        &["upscale", "a.png", "--tiling", "feather"],
+        &["upscale", "a.png", "--scale", "3"],
+        &["upscale", "a.png", "--overlap", "32"],
+        &["upscale", "a.png", "--quality", "101"],
+        &["upscale", "a.png", "-o", "a.xyz"],
+        &["upscale", "a.png", "-o", "a.jpg", "--format", "png"],
+        &["--log-level", "upscaled=loud", "models", "list"],
+    ] {
+        let run = desk.run(args);
+        assert_eq!(run.code, Some(2), "{args:?}: {run:?}");
+        assert_eq!(run.stdout, "", "{args:?}");
+        run.one_line(2);
+    }
+}
+
+#[test]
+fn version_and_models_need_nothing() {
+    let desk = Desk::new();
+    assert_eq!(
+        desk.run(&["--version"]).ok(),
+        format!("upscaled {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let cards = desk.run(&["models", "list", "--json"]);
+    cards.ok();
+    let names: Vec<Value> = cards
+        .json()
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|card| card["name"].clone())
+        .collect();
+    assert_eq!(names, ["span-x2", "span-x4"]);
+    assert_eq!(
+        desk.run(&["models", "show", "span-x2", "--json"]).json()["scale"],
+        2
+    );
+    let unknown = desk.run(&["models", "show", "span-x8"]);
+    assert!(unknown.one_line(69).contains("span-x2, span-x4"));
+}
+
+#[test]
+fn completions_and_the_manual_come_from_the_definitions() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = desk.run(&["completions", shell]);
+        assert!(script.ok().contains("device-memory"), "{shell}");
+    }
+    let page = desk.run(&["man"]);
+    assert!(
+        page.ok().lines().any(|line| line.starts_with(".TH upscaled 1")),
+        "{page:?}"
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_early_gets_no_panic_and_no_error() {
+    let desk = Desk::new();
+    desk.configure();
+    for args in [
+        ["jobs", "list", "--json"].as_slice(),
+        &["completions", "zsh"],
+        &["man"],
+        &["config", "show"],
+        &["--help"],
+    ] {
+        let mut child = desk.command(args).spawn().expect("the binary runs");
+        // Gone before anything is written.
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child
+            .stderr
+            .take()
+            .expect("stderr")
+            .read_to_string(&mut stderr)
+            .expect("UTF-8");
+        assert_eq!(
+            child.wait().expect("it ends").code(),
+            Some(0),
+            "{args:?}: {stderr}"
+        );
+        assert_eq!(stderr, "", "{args:?}");
+    }
+}
+
+// --- configuration
+
+#[test]
+fn without_a_configuration_the_line_names_the_places_and_the_remedy() {
+    let desk = Desk::new();
+    for args in [
+        ["status"].as_slice(),
+        &["jobs", "list"],
+        &["config", "check"],
+        &["run"],
+        &["once"],
+    ] {
+        let run = desk.run(args);
+        let line = run.one_line(78);
+        assert!(
+            line.contains("upscaled.toml") && line.contains("upscaled config init"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn every_problem_of_a_configuration_has_a_line_of_its_own() {
+    let desk = Desk::new();
+    let path = desk.write("bad.toml", "state_dri = \"/x\"\nmin_free = 5\n");
+    let check = desk.run(&["config", "check", "--config", "bad.toml"]);
+    assert_eq!(check.code, Some(78));
+    let lines: Vec<&str> = check.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{check:?}");
+    assert!(
+        lines.iter().all(|line| line.starts_with("upscaled: bad.toml: ")),
+        "{check:?}"
+    );
+    assert!(
+        check.stderr.contains("state_dri") && check.stderr.contains("state_dir"),
+        "{check:?}"
+    );
+    let json = desk.run(&["--config", "bad.toml", "config", "check", "--json"]);
+    assert_eq!(json.code, Some(78));
+    assert_eq!(json.json()["problems"].as_array().map(Vec::len), Some(2));
+    let by_environment = Run::of(desk.command(&["config", "check"]).env("UPSCALED_CONFIG", &path));
+    assert_eq!(by_environment.code, Some(78), "UPSCALED_CONFIG is not read");
+}
+
+#[test]
+fn a_starter_file_is_valid_and_never_replaces_another() {
+    let desk = Desk::new();
+    let init = desk.run(&["config", "init"]);
+    assert!(init.ok().contains("upscaled.toml"), "{init:?}");
+    assert!(desk.run(&["config", "check"]).ok().starts_with("ok: "));
+    desk.write("upscaled.toml", "# mine");
+    assert!(desk.run(&["config", "init"]).one_line(74).contains("exists"));
+    assert_eq!(
+        fs::read_to_string(desk.path("upscaled.toml")).expect("the file"),
+        "# mine"
+    );
+    desk.run(&["config", "init", "--config", "sub/dir/new.toml"]).ok();
+    assert!(desk.path("sub/dir/new.toml").is_file());
+}
+
+#[test]
+fn the_configuration_is_shown_with_every_default() {
+    let desk = Desk::new();
+    desk.configure();
+    let toml = desk.run(&["config", "show"]);
+    assert!(toml.ok().contains("quality = 92"), "{toml:?}");
+    assert_eq!(
+        desk.run(&["config", "show", "--json"]).json()["folder"][0]["name"],
+        "photos"
+    );
+}
+
+// --- status and jobs without a daemon
+
+#[test]
+fn status_and_jobs_answer_before_the_first_run() {
+    let desk = Desk::new();
+    desk.configure();
+    let status = desk.run(&["status", "--json"]);
+    status.ok();
+    let status = status.json();
+    assert_eq!(status["version"], 1);
+    assert_eq!(status["service"], "stopped");
+    assert_eq!(status["counts"]["queued"], 0);
+    assert_eq!(status["folders"][0]["folder"], "photos");
+    for key in ["blocked_reason", "paused", "device", "memory"] {
+        assert!(status.get(key).is_some(), "{key} is missing from {status}");
+    }
+    assert!(desk.run(&["status"]).ok().contains("stopped"));
+    assert_eq!(
+        desk.run(&["jobs", "list", "--json"]).json(),
+        serde_json::json!([])
+    );
+    assert!(!desk.path("state").exists(), "looking must not create anything");
+    for args in [
+        ["jobs", "retry", "7"].as_slice(),
+        &["jobs", "cancel", "7"],
+        &["jobs", "show", "7"],
+    ] {
+        assert!(desk.run(args).one_line(74).contains("no ledger"), "{args:?}");
+    }
+}
+
+/// A ledger with a failed and a waiting job, as a daemon would have left it.
+fn ledger(desk: &Desk) {
+    use upscaled::clock::SystemClock;
+    use upscaled::error::{Reason, ReasonCode};
+    use upscaled::fs::FileIdentity;
+    use upscaled::queue::{NewJob, Store};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let store = Store::open(&desk.path("state"), SystemClock::shared())
+            .await
+            .expect("a ledger");
+        for (number, name) in [(1u8, "bad\nname.png"), (2, "good.png")] {
+            let job = NewJob {
+                folder: "photos".to_owned(),
+                source: name.into(),
+                output_root: desk.path("out"),
+                output: format!("{number}_4x.png").into(),
+                content: [number; 32],
+                recipe: [0; 32],
+                identity: FileIdentity {
+                    dev: 1,
+                    ino: u64::from(number),
+                    size: 1,
+                    mtime_ns: 1,
+                    ctime_ns: 1,
+                },
+                priority: 0,
+            };
+            store.admit(&job).await.expect("admitted");
+            if number == 1 {
+                let claim = store
+                    .claim("test", std::time::Duration::from_secs(60), &[])
+                    .await
+                    .expect("a ledger that answers")
+                    .expect("a job to claim");
+                let reason = Reason::new(ReasonCode::Unreadable, "cannot read bad\nname.png");
+                store.record_failed(claim, reason, None).await.expect("recorded");
+            }
+        }
+        store.close().await;
+    });
+}
+
+#[test]
+fn jobs_are_listed_shown_retried_and_cancelled_without_a_daemon() {
+    let desk = Desk::new();
+    desk.configure();
+    ledger(&desk);
+    let table = desk.run(&["jobs", "list"]);
+    assert_eq!(
+        table.ok().lines().count(),
+        3,
+        "a name with a newline stays on its line: {table:?}"
+    );
+    assert!(table.stdout.contains("bad\\nname.png"));
+
+    let failed = desk.run(&["jobs", "list", "--state", "failed", "--json"]).json();
+    let keys = [
+        "job",
+        "folder",
+        "source",
+        "state",
+        "attempts",
+        "reason",
+        "queued_at",
+        "finished_at",
+    ];
+    let found = failed[0].as_object().expect("an object");
+    assert_eq!(found.len(), keys.len(), "{found:?}");
+    assert!(keys.iter().all(|key| found.contains_key(*key)), "{found:?}");
+    assert_eq!(failed[0]["reason"]["code"], "unreadable");
+    let id = failed[0]["job"].to_string();
+
+    let shown = desk.run(&["jobs", "show", &id]);
+    assert!(
+        shown.ok().contains("attempt 1") && shown.ok().contains("unreadable"),
+        "{shown:?}"
+    );
+    assert_eq!(
+        desk.run(&["jobs", "show", &id, "--json"]).json()["state"],
+        "failed"
+    );
+    assert!(desk.run(&["jobs", "show", "999"]).one_line(1).contains("999"));
+
+    assert!(desk.run(&["jobs", "retry", &id]).ok().contains("queued again"));
+    let document = desk.path("out/.upscaled/jobs/bad\nname.png.json");
+    let document: Value = serde_json::from_slice(&fs::read(document).expect("a job file")).expect("JSON");
+    assert_eq!(document["state"], "queued");
+    let again = desk.run(&["jobs", "retry", &id, "999"]);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert_eq!(again.stderr.lines().count(), 2);
+
+    assert!(desk.run(&["jobs", "cancel", &id]).ok().contains("cancelled"));
+    assert!(
+        desk.run(&["jobs", "retry", "--all-failed"])
+            .ok()
+            .contains("no job has failed")
+    );
+    assert_eq!(desk.run(&["status", "--json"]).json()["counts"]["queued"], 1);
+}
+
+// --- doctor
+
+#[test]
+fn doctor_checks_one_line_each_and_tells_each_provider() {
+    let desk = Desk::new();
+    desk.configure();
+    let run = desk.run(&["doctor", "--json"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let checks = run.json()["checks"].as_array().expect("checks").clone();
+    let names: Vec<&str> = checks.iter().filter_map(|check| check["name"].as_str()).collect();
+    for name in [
+        "config",
+        "state_dir",
+        "runtime",
+        "provider:tensorrt",
+        "provider:cuda",
+        "provider:cpu",
+        "model",
+    ] {
+        assert!(names.contains(&name), "{name} is missing from {names:?}");
+    }
+    for check in &checks {
+        let keys: Vec<&str> = check
+            .as_object()
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(keys.len(), 4, "{keys:?}");
+        assert!(
+            ["ok", "warn", "fail"].contains(&check["result"].as_str().expect("a word")),
+            "{check}"
+        );
+        assert!(
+            check["result"] == "ok" || check["remedy"].is_string(),
+            "no remedy: {check}"
+        );
+    }
+    assert!(!desk.path("state").exists(), "doctor only looks");
+    assert_eq!(
+        fs::read_dir(desk.path("out")).expect("the folder").count(),
+        0,
+        "doctor cleans up"
+    );
+    let text = desk.run(&["doctor"]);
+    assert_eq!(
+        text.ok()
+            .lines()
+            .filter(|line| line.contains("provider:cpu"))
+            .count(),
+        1,
+        "{text:?}"
+    );
+}
+
+#[test]
+fn doctor_finds_a_missing_folder_and_a_wrong_configuration() {
+    let desk = Desk::new();
+    desk.configure();
+    fs::remove_dir(desk.path("in")).expect("removed");
+    let run = desk.run(&["doctor", "--json"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let checks = run.json();
+    let failed: Vec<&Value> = checks["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .filter(|check| check["result"] == "fail")
+        .collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(
+        failed[0]["detail"].as_str().expect("a detail").contains("in"),
+        "{failed:?}"
+    );
+    desk.write("upscaled.toml", "nonsense = 1");
+    assert_eq!(desk.run(&["doctor"]).code, Some(78));
+}

@@ -1,0 +1,140 @@
+//! Protects the promise that tiles cannot be seen: the result equals the whole-image output of ONNX Runtime
+//! within one level of 255 at every pixel, for every built-in model and awkward sizes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says what it was doing"
+)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use upscaled::clock::SystemClock;
+use upscaled::config::{Format, Precision, Provider, Recipe};
+use upscaled::inference::{Model, OrtUpscaler, Planes, SessionSettings, Upscaler};
+use upscaled::pipeline::executor::{Executor, ExecutorSettings, Order};
+use upscaled::progress::{Cancel, Progress};
+use upscaled::report::RenderReport;
+use upscaled::size::Size;
+
+const SIZES: [(u32, u32); 5] = [(640, 427), (513, 300), (33, 600), (97, 89), (7, 5)];
+
+fn session() -> SessionSettings {
+    SessionSettings {
+        providers: vec![Provider::Cpu],
+        device_id: 0,
+        threads: None,
+        precision: Precision::Auto,
+        engines_dir: PathBuf::from("/nonexistent"),
+    }
+}
+
+fn executor(device_bytes: u64) -> Executor {
+    let settings = ExecutorSettings {
+        library: Some(support::runtime_library()),
+        session: session(),
+        warn_skipped: false,
+        device_bytes: Some(device_bytes),
+        host_bytes: Some(1 << 30),
+    };
+    Executor::start(settings, SystemClock::shared()).unwrap()
+}
+
+/// Renders `source` through the whole pipeline into a PNG and reads it back.
+fn render(executor: &Executor, source: &Path, model: &str, tile_px: u32) -> (image::RgbImage, RenderReport) {
+    let recipe = Recipe {
+        model: model.to_owned(),
+        tile_px: Some(tile_px),
+        format: Format::Png,
+        ..Recipe::default()
+    };
+    let path = source.with_extension("result.png");
+    let out = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .unwrap();
+    let order = Order {
+        source: source.to_owned(),
+        recipe,
+        out,
+        progress: Arc::new(Progress::default()),
+        cancel: Cancel::default(),
+    };
+    let (report, result) = executor.render_blocking(order).expect("the executor lives");
+    result.unwrap();
+    (image::open(&path).unwrap().to_rgb8(), report)
+}
+
+/// The same picture in one run of a session, quantised as plainly as can be.
+fn whole(upscaler: &mut OrtUpscaler, picture: &image::RgbImage) -> Vec<u8> {
+    let size = Size::new(picture.width(), picture.height());
+    let planes: Vec<f32> = (0..3)
+        .flat_map(|plane| {
+            picture
+                .pixels()
+                .map(move |pixel| f32::from(pixel.0[plane]) / 255.0)
+        })
+        .collect();
+    upscaler.prepare(size, 4 << 30).unwrap();
+    let mut bytes = Vec::new();
+    upscaler
+        .upscale(Planes::new(&planes, size), &mut |result| {
+            let pixels = result.size.pixels() as usize;
+            bytes = (0..pixels * 3)
+                .map(|index| {
+                    (result.data[index % 3 * pixels + index / 3].clamp(0.0, 1.0) * 255.0).round() as u8
+                })
+                .collect();
+        })
+        .unwrap();
+    bytes
+}
+
+/// The capped arena is the process's, so the untiled results are made first and kept.
+#[test]
+fn tiled_equals_untiled_at_every_pixel() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wanted = Vec::new();
+    for model in ["span-x2", "span-x4"] {
+        let (mut upscaler, _) = OrtUpscaler::open(
+            &support::runtime(),
+            Model::find(model).unwrap(),
+            session(),
+            4 << 30,
+        )
+        .unwrap();
+        for (width, height) in SIZES {
+            let picture = support::photo(width, height);
+            let path = dir.path().join(format!("{model}-{width}x{height}.png"));
+            picture.save(&path).unwrap();
+            wanted.push((model, path, whole(&mut upscaler, &picture)));
+        }
+    }
+    let executor = executor(1 << 30);
+    for (model, path, whole) in wanted {
+        for tile_px in [128, 200] {
+            let (result, report) = render(&executor, &path, model, tile_px);
+            let worst = result
+                .as_raw()
+                .iter()
+                .zip(&whole)
+                .map(|(a, b)| a.abs_diff(*b))
+                .max();
+            assert_eq!(result.as_raw().len(), whole.len(), "{}", path.display());
+            assert!(
+                worst <= Some(1),
+                "{} with tiles of {tile_px}: {worst:?} levels",
+                path.display()
+            );
+            assert_eq!(report.oom_retries, 0);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Protects the promises of a session on the real ONNX Runtime: right shapes, a device budget that is kept,
+//! and life after running out of memory.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says what it was doing"
+)]
+
+mod support;
+
+use std::path::PathBuf;
+
+use upscaled::config::{Precision, Provider};
+use upscaled::inference::{InferenceError, Model, OrtUpscaler, Planes, SessionSettings, Upscaler};
+use upscaled::size::Size;
+
+fn settings(providers: &[Provider]) -> SessionSettings {
+    SessionSettings {
+        providers: providers.to_vec(),
+        device_id: 0,
+        threads: None,
+        precision: Precision::Auto,
+        engines_dir: PathBuf::from("/nonexistent"),
+    }
+}
+
+fn run(upscaler: &mut OrtUpscaler, side: u32) -> Result<Size, InferenceError> {
+    let size = Size::new(side, side);
+    let tile = vec![0.5; 3 * size.pixels() as usize];
+    let mut seen = None;
+    upscaler.upscale(Planes::new(&tile, size), &mut |result| seen = Some(result.size))?;
+    Ok(seen.expect("the result was taken"))
+}
+
+/// One test, because the capped arena is the process's: sessions of two tests would share it.
+#[test]
+fn a_session_keeps_its_budget_and_survives_running_out_of_memory() {
+    let runtime = support::runtime();
+    let budget = 96 << 20;
+    let model = Model::find("span-x4").unwrap();
+    let (mut upscaler, skipped) = OrtUpscaler::open(
+        &runtime,
+        model,
+        settings(&[Provider::Tensorrt, Provider::Cuda, Provider::Cpu]),
+        budget,
+    )
+    .unwrap();
+    let reasons: Vec<_> = skipped.iter().map(|skipped| skipped.provider).collect();
+    assert_eq!(reasons, [Provider::Tensorrt, Provider::Cuda], "{skipped:?}");
+    assert_eq!(upscaler.place().provider, Provider::Cpu);
+
+    upscaler.prepare(Size::new(512, 512), budget).unwrap();
+    let error = run(&mut upscaler, 512).unwrap_err();
+    assert!(matches!(error, InferenceError::OutOfMemory(_)), "{error}");
+
+    upscaler.prepare(Size::new(128, 128), budget).unwrap();
+    assert_eq!(run(&mut upscaler, 128).unwrap(), Size::new(512, 512));
+    let peak = upscaler.device_peak_bytes().expect("the arena tells");
+    let estimate = upscaler.card().demands().memory.of_window(128 * 128);
+    assert!(peak <= budget);
+    let ratio = estimate as f64 / peak as f64;
+    assert!((0.85..1.15).contains(&ratio), "estimated {estimate}, was {peak}");
+
+    drop(upscaler);
+    let small = Model::find("span-x2").unwrap();
+    let (mut upscaler, _) = OrtUpscaler::open(&runtime, small, settings(&[Provider::Cpu]), budget).unwrap();
+    upscaler.prepare(Size::new(128, 128), budget).unwrap();
+    assert_eq!(run(&mut upscaler, 128).unwrap(), Size::new(256, 256));
+    let peak = upscaler.device_peak_bytes().expect("the arena tells");
+    let estimate = upscaler.card().demands().memory.of_window(128 * 128);
+    let ratio = estimate as f64 / peak as f64;
+    assert!((0.85..1.15).contains(&ratio), "estimated {estimate}, was {peak}");
+}
