@@ -149,7 +149,8 @@ pub struct FolderDocument {
     pub updated_at: Timestamp,
     /// What the service is about.
     pub service: ServiceState,
-    /// Why it is blocked; null unless it is.
+    /// Why it is blocked; absent unless it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub blocked_reason: Option<String>,
     /// Since when and until when it is paused; null unless it is.
     pub paused: Option<PausedDocument>,

@@ -101,7 +101,7 @@ fn status_json_has_the_keys_of_the_contract() {
         read(&room.at("status.json")),
         json!({
             "version": 1, "folder": "photos", "updated_at": "2026-11-23T08:00:00Z", "service": "running",
-            "blocked_reason": null, "paused": null,
+            "paused": null,
             "counts": { "settling": 1, "queued": 4, "running": 1, "done": 120, "failed": 2, "skipped": 0 },
             "current": [ { "job": 127, "source": "2024/trip/IMG_2.png", "progress": 0.42, "eta_s": 31,
                            "device": "cpu" } ],
