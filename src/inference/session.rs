@@ -97,6 +97,17 @@ impl OrtUpscaler {
     /// Ends the session and its arena, then opens both anew: nothing of earlier shapes stays allocated.
     fn reopen(&mut self, device_bytes: u64) -> ort::Result<()> {
         self.open = None;
+        if self.place.provider == Provider::Tensorrt {
+            // Engines and timings are written there; TensorRT does not make the directory.
+            let engines = &self.settings.engines_dir;
+            std::fs::create_dir_all(engines).map_err(|error| {
+                ort::Error::new(format!(
+                    "cannot create {}: {}",
+                    engines.display(),
+                    crate::error::plain(&error)
+                ))
+            })?;
+        }
         let arena = match self.place.provider {
             Provider::Cpu => Some(CpuArena::register(&self.runtime.environment, device_bytes)?),
             Provider::Cuda | Provider::Tensorrt => None,
