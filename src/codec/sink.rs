@@ -14,11 +14,12 @@ pub struct FeedStopped;
 
 /// Final rows in order, a few at a time.
 pub trait RowFeed {
-    /// The next rows: a whole number of them, at least one.
+    /// The next rows: a whole number of them, at least one. `spent` is a buffer that is no longer needed, to be
+    /// used again; empty at the first call.
     ///
     /// # Errors
     /// [`FeedStopped`] when no more will come.
-    fn next_rows(&mut self) -> Result<Vec<u8>, FeedStopped>;
+    fn next_rows(&mut self, spent: Vec<u8>) -> Result<Vec<u8>, FeedStopped>;
 }
 
 /// What is to be written.

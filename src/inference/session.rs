@@ -97,8 +97,14 @@ impl OrtUpscaler {
     /// Ends the session and its arena, then opens both anew: nothing of earlier shapes stays allocated.
     fn reopen(&mut self, device_bytes: u64) -> ort::Result<()> {
         self.open = None;
+        let arena = match self.place.provider {
+            Provider::Cpu => Some(CpuArena::register(&self.runtime.environment, device_bytes)?),
+            Provider::Cuda | Provider::Tensorrt => None,
+        };
+        let mut builder = self.builder(device_bytes)?;
         if self.place.provider == Provider::Tensorrt {
-            // Engines and timings are written there; TensorRT does not make the directory.
+            // Engines and timings are written there, and TensorRT does not make the directory. Not before the provider
+            // is known to be there: nothing is left behind where it is not.
             let engines = &self.settings.engines_dir;
             std::fs::create_dir_all(engines).map_err(|error| {
                 ort::Error::new(format!(
@@ -108,11 +114,7 @@ impl OrtUpscaler {
                 ))
             })?;
         }
-        let arena = match self.place.provider {
-            Provider::Cpu => Some(CpuArena::register(&self.runtime.environment, device_bytes)?),
-            Provider::Cuda | Provider::Tensorrt => None,
-        };
-        let session = self.builder(device_bytes)?.commit_from_memory(&self.model.onnx)?;
+        let session = builder.commit_from_memory(&self.model.onnx)?;
         self.open = Some(OpenSession { session, arena });
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use super::assemble::{Band, Placement};
 use super::degrade::Ladder;
 use super::extract::{RowWindow, Samples};
+use super::pool::Pool;
 use super::{BandsMade, PipelineError, Render};
 use crate::clock::seconds_between;
 use crate::codec::PixelLayout;
@@ -38,7 +39,6 @@ pub(super) struct BandMaker {
     planes: Vec<f32>,
     ladder: Ladder,
     inference_s: f64,
-    spent_buffer: Vec<u8>,
 }
 
 /// What became of one band.
@@ -72,15 +72,14 @@ impl BandMaker {
             planes: Vec::new(),
             ladder: Ladder::default(),
             inference_s: 0.0,
-            spent_buffer: Vec::new(),
         }
     }
 
     /// Makes every band, top to bottom, once, without gaps (I6).
     pub(super) fn run(
         &mut self,
-        incoming: Receiver<Vec<u8>>,
-        bands: SyncSender<Vec<u8>>,
+        (incoming, chunk_pool): (Receiver<Vec<u8>>, &Pool),
+        (bands, band_pool): (SyncSender<Vec<u8>>, &Pool),
         upscaler: &mut dyn Upscaler,
         render: &Render<'_>,
     ) -> Result<(), Stopped> {
@@ -96,9 +95,9 @@ impl BandMaker {
             else {
                 unreachable!("I6: the plan has no band that begins at row {next_row}");
             };
-            self.receive_rows(band, &incoming)?;
+            self.receive_rows(band, &incoming, chunk_pool)?;
             let made = match upscaler.prepare(self.plan.window(), self.limits.device_bytes) {
-                Ok(()) => self.make_band(band, upscaler, render)?,
+                Ok(()) => self.make_band(band, band_pool, upscaler, render)?,
                 Err(error @ InferenceError::OutOfMemory(_)) => BandOutcome::OutOfMemory(error),
                 Err(error) => return Err(self.failed(error)),
             };
@@ -122,12 +121,13 @@ impl BandMaker {
     }
 
     /// Takes rows from the decoder until the band's window is held, and lets go of those above it.
-    fn receive_rows(&mut self, band: Span, incoming: &Receiver<Vec<u8>>) -> Result<(), Stopped> {
+    fn receive_rows(&mut self, band: Span, incoming: &Receiver<Vec<u8>>, pool: &Pool) -> Result<(), Stopped> {
         self.rows.forget_before(band.window_start);
         let window_end = (band.window_start + self.plan.rows.window_len).min(self.image.height);
         while self.rows.rows().end < window_end {
             let chunk = incoming.recv().map_err(|_| Stopped::Upstream)?;
             self.rows.push(&chunk);
+            pool.give(chunk);
         }
         Ok(())
     }
@@ -135,11 +135,12 @@ impl BandMaker {
     fn make_band(
         &mut self,
         span: Span,
+        pool: &Pool,
         upscaler: &mut dyn Upscaler,
         render: &Render<'_>,
     ) -> Result<BandOutcome, Stopped> {
         let scale = upscaler.card().scale;
-        let buffer = std::mem::take(&mut self.spent_buffer);
+        let buffer = pool.take();
         let mut band = Band::new(
             self.result_layout,
             self.image.width * scale,

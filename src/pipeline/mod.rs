@@ -7,6 +7,7 @@ pub mod bands;
 pub mod degrade;
 pub mod executor;
 pub mod extract;
+pub mod pool;
 pub mod target;
 
 use std::fs::File;
@@ -29,6 +30,7 @@ use crate::tiling::{self, Limits, PlanError, TilePlan};
 
 use bands::BandMaker;
 use degrade::Ladder;
+use pool::Pool;
 use target::{Target, TargetError};
 
 /// Rows that travel together from the decoder: large enough that handing over costs nothing.
@@ -287,12 +289,16 @@ fn run_threads(
     upscaler: &mut dyn Upscaler,
     sink: &SinkSpec,
 ) -> Outcome {
+    // Of each: in the channel, and one in either thread's hands.
+    let (chunk_pool, band_pool) = (Pool::new(CHUNKS_IN_FLIGHT + 2), Pool::new(BANDS_IN_FLIGHT + 2));
     thread::scope(|scope| {
         let (chunks, incoming) = sync_channel(CHUNKS_IN_FLIGHT);
         let (bands, outgoing) = sync_channel(BANDS_IN_FLIGHT);
-        let decoder = spawn(scope, "decode", || decode(rows.as_mut(), chunks, render.clock));
-        let encoder = spawn(scope, "encode", move || encode(sink, outgoing, render));
-        let made = maker.run(incoming, bands, upscaler, render);
+        let decoder = spawn(scope, "decode", || {
+            decode(rows.as_mut(), chunks, &chunk_pool, render.clock)
+        });
+        let encoder = spawn(scope, "encode", || encode(sink, outgoing, &band_pool, render));
+        let made = maker.run((incoming, &chunk_pool), (bands, &band_pool), upscaler, render);
         // Both see their channel closed when `run` is over, so neither is waited for in vain.
         let (decoded, decode_s) = join(decoder);
         let (encoded, encode_s) = join(encoder);
@@ -338,6 +344,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 fn decode(
     rows: &mut dyn RowSource,
     chunks: SyncSender<Vec<u8>>,
+    pool: &Pool,
     clock: &dyn Clock,
 ) -> (Result<(), CodecError>, f64) {
     let (size, row_bytes) = (rows.size(), rows.layout().row_bytes(rows.size().width));
@@ -345,7 +352,8 @@ fn decode(
     for first in (0..size.height).step_by(ROWS_PER_CHUNK as usize) {
         let started = clock.monotonic();
         let count = ROWS_PER_CHUNK.min(size.height - first) as usize;
-        let mut chunk = vec![0; count * row_bytes];
+        let mut chunk = pool.take();
+        chunk.resize(count * row_bytes, 0);
         let read = chunk
             .chunks_exact_mut(row_bytes)
             .try_for_each(|row| rows.read_row(row));
@@ -364,11 +372,13 @@ fn decode(
 fn encode(
     sink: &SinkSpec,
     bands: Receiver<Vec<u8>>,
+    pool: &Pool,
     render: &Render<'_>,
 ) -> (Result<Encoded, CodecError>, f64) {
     let started = render.clock.monotonic();
     let mut feed = BandFeed {
         bands,
+        pool,
         waited_s: 0.0,
         clock: render.clock,
     };
@@ -384,12 +394,14 @@ fn encode(
 /// The encoder's end of the band channel.
 struct BandFeed<'a> {
     bands: Receiver<Vec<u8>>,
+    pool: &'a Pool,
     waited_s: f64,
     clock: &'a dyn Clock,
 }
 
 impl RowFeed for BandFeed<'_> {
-    fn next_rows(&mut self) -> Result<Vec<u8>, FeedStopped> {
+    fn next_rows(&mut self, spent: Vec<u8>) -> Result<Vec<u8>, FeedStopped> {
+        self.pool.give(spent);
         let started = self.clock.monotonic();
         let rows = self.bands.recv().map_err(|RecvError| FeedStopped);
         self.waited_s += seconds_between(started, self.clock.monotonic());

@@ -39,6 +39,8 @@ pub async fn recover(shared: &Arc<Shared>) -> Result<(), ServiceError> {
         );
         shared.announce(&job).await;
     }
+    let (publisher, state_dir) = (shared.publisher.clone(), shared.config().state_dir.clone());
+    blocking(move || publisher.sweep(&state_dir)).await?;
     for folder in &shared.config().folders {
         open_folder(shared, folder).await;
     }

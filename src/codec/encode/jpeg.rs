@@ -119,7 +119,8 @@ impl<'p, 'feed> At<'p, 'feed> {
         let row_bytes = self.rows.row_bytes();
         while y >= self.first + self.chunk.len() / row_bytes {
             self.first += self.chunk.len() / row_bytes;
-            self.chunk = self.rows.next_chunk().ok()??;
+            let spent = std::mem::take(&mut self.chunk);
+            self.chunk = self.rows.next_chunk(spent).ok()??;
         }
         let from = (y - self.first) * row_bytes;
         Some(&self.chunk[from..from + row_bytes])

@@ -55,11 +55,13 @@ fn stream(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), 
     encoder.set_filter(FILTER);
     let mut writer = encoder.write_header()?;
     let mut stream = writer.stream_writer_with_size(IDAT_BYTES)?;
-    while let Some(mut chunk) = rows.next_chunk().map_err(|_| Stop::Feed)? {
+    let mut spent = Vec::new();
+    while let Some(mut chunk) = rows.next_chunk(spent).map_err(|_| Stop::Feed)? {
         if spec.layout.depth == Depth::Sixteen {
             to_big_endian(&mut chunk);
         }
         stream.write_all(&chunk)?;
+        spent = chunk;
     }
     stream.finish()?;
     writer.finish()?;

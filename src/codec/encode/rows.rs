@@ -31,18 +31,18 @@ impl<'a> Rows<'a> {
         self.row_bytes
     }
 
-    /// The next rows; `None` after the last.
+    /// The next rows, for those that came before, `spent`; `None` after the last.
     ///
     /// # Errors
     /// [`FeedStopped`].
     ///
     /// # Panics
     /// When the feed breaks I6: what it gives is then no picture, and no file is better than a wrong one.
-    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, FeedStopped> {
+    pub fn next_chunk(&mut self, spent: Vec<u8>) -> Result<Option<Vec<u8>>, FeedStopped> {
         if self.left == 0 {
             return Ok(None);
         }
-        let chunk = self.feed.next_rows()?;
+        let chunk = self.feed.next_rows(spent)?;
         let rows = chunk.len() / self.row_bytes;
         assert!(
             rows > 0 && rows * self.row_bytes == chunk.len(),

@@ -36,7 +36,8 @@ impl Chunks {
 }
 
 impl RowFeed for Chunks {
-    fn next_rows(&mut self) -> Result<Vec<u8>, FeedStopped> {
+    fn next_rows(&mut self, spent: Vec<u8>) -> Result<Vec<u8>, FeedStopped> {
+        drop(spent);
         let rest = &self.rows[self.at..];
         if rest.is_empty() {
             return Err(FeedStopped);
@@ -386,9 +387,9 @@ fn jpeg_png_and_tiff_take_rows_while_they_write() {
         seen: u64,
     }
     impl RowFeed for Watched {
-        fn next_rows(&mut self) -> Result<Vec<u8>, FeedStopped> {
+        fn next_rows(&mut self, spent: Vec<u8>) -> Result<Vec<u8>, FeedStopped> {
             self.seen = self.file.metadata().unwrap().len();
-            self.chunks.next_rows()
+            self.chunks.next_rows(spent)
         }
     }
     let layout = PixelLayout {

@@ -95,7 +95,8 @@ fn write_strips<K: TiffKind>(
     let strip_bytes = rows_per_strip(spec) as usize * rows.row_bytes();
     let mut strip = Vec::with_capacity(strip_bytes);
     let mut compressed = Vec::new();
-    while let Some(chunk) = rows.next_chunk().map_err(|_| Stop::Feed)? {
+    let mut spent = Vec::new();
+    while let Some(chunk) = rows.next_chunk(spent).map_err(|_| Stop::Feed)? {
         let mut rest = chunk.as_slice();
         while !rest.is_empty() {
             let taken = rest.len().min(strip_bytes - strip.len());
@@ -105,6 +106,7 @@ fn write_strips<K: TiffKind>(
                 write_strip(spec, &mut strip, &mut compressed, &mut strips, file)?;
             }
         }
+        spent = chunk;
     }
     if !strip.is_empty() {
         write_strip(spec, &mut strip, &mut compressed, &mut strips, file)?;

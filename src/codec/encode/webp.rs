@@ -33,8 +33,10 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
         _ => return Err(refused(ResultFormat::Webp, "it has 8 bits and three colours")),
     };
     let mut picture = Vec::with_capacity(rows.row_bytes() * spec.size.height as usize);
-    while let Some(chunk) = rows.next_chunk()? {
+    let mut spent = Vec::new();
+    while let Some(chunk) = rows.next_chunk(spent)? {
         picture.extend_from_slice(&chunk);
+        spent = chunk;
     }
     let coded = compress(spec, &picture, layout)?;
     drop(picture);
