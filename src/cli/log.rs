@@ -67,7 +67,8 @@ fn filter(level: Option<&str>, default: Default) -> Result<EnvFilter, Failure> {
             super::out::complain(format!("RUST_LOG is ignored: {error}; correct it"));
             EnvFilter::default().add_directive(level_by_default.into())
         })),
-        (None, Err(_)) => Ok(builder.parse_lossy("")),
+        // The watcher's crate tells what intake tells better, or what means nothing.
+        (None, Err(_)) => Ok(builder.parse_lossy("notify=error")),
     }
 }
 

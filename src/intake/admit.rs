@@ -84,7 +84,7 @@ pub(super) async fn admit(
     };
     match ctx.store.admit(&new).await {
         Ok(admission) => {
-            tracing::info!(job = admission.id().0, folder = new.folder, source = %candidate.rel.display(), ?admission, "admitted");
+            tracing::info!(job = admission.id().0, folder = new.folder, source = %candidate.rel.display(), admission = admission.as_str(), "admitted");
             (ctx.on_admitted)(&Admitted {
                 folder: new.folder,
                 source: new.source,

@@ -120,6 +120,15 @@ pub enum Admission {
 }
 
 impl Admission {
+    /// For logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New(_) => "new",
+            Self::Known(..) => "known",
+            Self::Requeued(_) => "requeued",
+        }
+    }
+
     /// The job, new or not.
     pub fn id(self) -> JobId {
         match self {
