@@ -52,24 +52,28 @@ pub fn init(level: Option<&str>, default: Default) -> Result<(), Failure> {
 }
 
 fn filter(level: Option<&str>, default: Default) -> Result<EnvFilter, Failure> {
-    let level_by_default = match default {
+    match (level, std::env::var(EnvFilter::DEFAULT_ENV)) {
+        (Some(level), _) => EnvFilter::builder().parse(level).map_err(|_| {
+            let known = "error, warn, info, debug, trace, or a filter such as upscaled::intake=debug";
+            Failure::usage(format!("--log-level {level:?} cannot be read; use {known}"))
+        }),
+        (None, Ok(text)) => Ok(EnvFilter::builder().parse(&text).unwrap_or_else(|error| {
+            super::out::complain(format!("RUST_LOG is ignored: {error}; correct it"));
+            default_filter(default)
+        })),
+        (None, Err(_)) => Ok(default_filter(default)),
+    }
+}
+
+/// The filter where nobody names one. The watcher's crate is quiet in it: intake tells the same better.
+fn default_filter(default: Default) -> EnvFilter {
+    let level = match default {
         Default::Service => LevelFilter::INFO,
         Default::Command => LevelFilter::WARN,
         Default::Teller => LevelFilter::ERROR,
     };
-    let builder = EnvFilter::builder().with_default_directive(level_by_default.into());
-    match (level, std::env::var(EnvFilter::DEFAULT_ENV)) {
-        (Some(level), _) => builder.parse(level).map_err(|_| {
-            let known = "error, warn, info, debug, trace, or a filter such as upscaled::intake=debug";
-            Failure::usage(format!("--log-level {level:?} cannot be read; use {known}"))
-        }),
-        (None, Ok(text)) => Ok(builder.parse(&text).unwrap_or_else(|error| {
-            super::out::complain(format!("RUST_LOG is ignored: {error}; correct it"));
-            EnvFilter::default().add_directive(level_by_default.into())
-        })),
-        // The watcher's crate tells what intake tells better, or what means nothing.
-        (None, Err(_)) => Ok(builder.parse_lossy("notify=error")),
-    }
+    // Named as a directive: the builder's default one holds only for a filter that has no other.
+    EnvFilter::builder().parse_lossy(format!("{level},notify=error"))
 }
 
 /// Whether stderr is the very stream that systemd connected to the journal; the variable alone is inherited by
@@ -99,6 +103,15 @@ mod tests {
     fn the_journals_stream_is_read_as_systemd_writes_it() {
         assert_eq!(stream_of("8:123456"), Some((8, 123_456)));
         assert_eq!(stream_of("8"), None);
+    }
+
+    #[test]
+    fn the_service_says_what_happened_where_nobody_names_a_level() {
+        let filter = default_filter(Default::Service).to_string();
+        assert!(
+            filter.contains("info") && filter.contains("notify=error"),
+            "{filter}"
+        );
     }
 
     #[test]
