@@ -203,6 +203,7 @@ impl ExecutorThread {
             out: order.out,
             host: &self.host,
             device_bytes,
+            window_pixels_ceiling: None,
             progress: &order.progress,
             cancel: &order.cancel,
             clock: self.clock.as_ref(),
