@@ -100,7 +100,8 @@ pub fn limits(
     Limits {
         device_bytes,
         window_side_px: recipe.tile_px.unwrap_or(u32::MAX),
-        window_pixels: pixels.min(learned_pixels.unwrap_or(u64::MAX)),
+        window_pixels: pixels,
+        run_pixels: learned_pixels.unwrap_or(u64::MAX),
         window_rows,
         batch: MOST_TILES_PER_RUN,
     }

@@ -136,6 +136,20 @@ fn below(rung: Rung, plan: &TilePlan, otherwise: Option<Joint>) -> Option<Rung> 
         Joint::Whole => otherwise.filter(|_| smaller).map(|joint| Rung { joint, limits }),
         joint => smaller.then_some(Rung { joint, limits }),
     }
+    .map(|rung| Rung {
+        joint: affordable(rung.joint, side_px),
+        ..rung
+    })
+}
+
+/// A window of this side cannot be blended over more than a quarter of it: less overlap is better than no result.
+fn affordable(joint: Joint, side_px: u32) -> Joint {
+    match joint {
+        Joint::Feather { overlap_px } => Joint::Feather {
+            overlap_px: overlap_px.min(side_px / 4),
+        },
+        joint => joint,
+    }
 }
 
 #[cfg(test)]
@@ -149,6 +163,7 @@ mod tests {
         device_bytes: 1 << 30,
         window_side_px: u32::MAX,
         window_pixels: 1 << 18,
+        run_pixels: u64::MAX,
         window_rows: u32::MAX,
         batch: 8,
     };

@@ -88,8 +88,10 @@ pub struct Limits {
     pub device_bytes: u64,
     /// Ceiling of a window's side, pixels.
     pub window_side_px: u32,
-    /// Ceiling of the area that one run works on, pixels.
+    /// Ceiling of a window's area, pixels.
     pub window_pixels: u64,
+    /// Ceiling of the area that one run works on, all its tiles together, pixels.
+    pub run_pixels: u64,
     /// Ceiling of a window's rows: what the host can hold of bands. No window is refused for it that is as low as a
     /// window can be.
     pub window_rows: u32,
@@ -245,7 +247,7 @@ fn cut(
 ) -> Result<TilePlan, PlanError> {
     let (across, down) = (demands.columns(joint), demands.rows(joint));
     let allowed = demands.memory.largest_window(limits.device_bytes);
-    let area = limits.window_pixels.min(allowed);
+    let area = limits.window_pixels.min(limits.run_pixels).min(allowed);
     let rest = down.rest(image.height, from_row);
     let floor = smallest_window(&down).min(down.padded(image.height));
     let seconds =
@@ -375,7 +377,7 @@ fn fastest_batch(window: Size, columns: usize, demands: &Demands, limits: &Limit
             let pixels = window.pixels() * u64::from(speed.batch);
             (2..=limits.batch).contains(&speed.batch)
                 && speed.batch as usize <= columns
-                && pixels <= limits.window_pixels
+                && pixels <= limits.run_pixels
                 && demands.memory.of_window(pixels) <= limits.device_bytes
                 && speed.pixels_per_second() > WORTH * single
         })
@@ -412,6 +414,7 @@ mod tests {
             device_bytes,
             window_side_px: u32::MAX,
             window_pixels: 512 * 512,
+            run_pixels: u64::MAX,
             window_rows: u32::MAX,
             batch: 8,
         }
