@@ -131,7 +131,7 @@ impl Bare {
         let (mut session, _) =
             OrtUpscaler::open(&support::runtime(), model, settings, DEVICE_BYTES).expect("a session");
         session
-            .prepare(windows.size, DEVICE_BYTES)
+            .prepare(windows.size, 1, DEVICE_BYTES)
             .expect("the windows fit");
         let picture = support::photo(windows.size.width, windows.size.height);
         let planes = (0..3)

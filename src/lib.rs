@@ -45,6 +45,7 @@ pub mod pipeline;
 pub mod progress;
 pub mod publish;
 pub mod queue;
+pub mod ratio;
 pub mod report;
 pub mod service;
 pub mod size;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Reason;
+use crate::ratio::Ratio;
 
 /// Version of the documents' shape; grows only when a key changes its meaning.
 pub const DOCUMENT_VERSION: u32 = 1;
@@ -49,7 +50,7 @@ pub struct ModelFacts {
     /// sha256 of the .onnx file, hexadecimal.
     pub sha256: String,
     /// Output pixels per input pixel and side.
-    pub scale: u32,
+    pub scale: Ratio,
 }
 
 /// How the picture was cut and where it ran.

@@ -83,7 +83,7 @@ fn whole(upscaler: &mut OrtUpscaler, picture: &image::RgbImage) -> Vec<u8> {
                 .map(move |pixel| f32::from(pixel.0[plane]) / 255.0)
         })
         .collect();
-    upscaler.prepare(size, 4 << 30).unwrap();
+    upscaler.prepare(size, 1, 4 << 30).unwrap();
     let mut bytes = Vec::new();
     upscaler
         .upscale(Planes::new(&planes, size), &mut |result| {

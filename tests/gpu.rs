@@ -40,7 +40,7 @@ fn run(upscaler: &mut OrtUpscaler, side_px: u32, budget: u64) -> Result<Vec<f32>
     let plane = |channel: usize| photo.pixels().map(move |pixel| f32::from(pixel[channel]) / 255.0);
     let tile: Vec<f32> = (0..3).flat_map(plane).collect();
     let mut result = Vec::new();
-    upscaler.prepare(size, budget)?;
+    upscaler.prepare(size, 1, budget)?;
     upscaler.upscale(Planes::new(&tile, size), &mut |planes| {
         for channel in 0..3 {
             for y in 0..planes.size.height as usize {

@@ -52,14 +52,14 @@ fn a_session_keeps_its_budget_and_survives_running_out_of_memory() {
     assert_eq!(reasons, [Provider::Tensorrt, Provider::Cuda], "{skipped:?}");
     assert_eq!(upscaler.place().provider, Provider::Cpu);
 
-    upscaler.prepare(Size::new(512, 512), budget).unwrap();
+    upscaler.prepare(Size::new(512, 512), 1, budget).unwrap();
     let error = run(&mut upscaler, 512).unwrap_err();
     assert!(matches!(error, InferenceError::OutOfMemory(_)), "{error}");
 
-    upscaler.prepare(Size::new(128, 128), budget).unwrap();
+    upscaler.prepare(Size::new(128, 128), 1, budget).unwrap();
     assert_eq!(run(&mut upscaler, 128).unwrap(), Size::new(512, 512));
     let peak = upscaler.device_peak_bytes().expect("the arena tells");
-    let estimate = upscaler.card().demands().memory.of_window(128 * 128);
+    let estimate = upscaler.profile().memory.of_window(128 * 128);
     assert!(peak <= budget);
     let ratio = estimate as f64 / peak as f64;
     assert!((0.85..1.15).contains(&ratio), "estimated {estimate}, was {peak}");
@@ -67,10 +67,10 @@ fn a_session_keeps_its_budget_and_survives_running_out_of_memory() {
     drop(upscaler);
     let small = Model::find("span-x2").unwrap();
     let (mut upscaler, _) = OrtUpscaler::open(&runtime, small, settings(&[Provider::Cpu]), budget).unwrap();
-    upscaler.prepare(Size::new(128, 128), budget).unwrap();
+    upscaler.prepare(Size::new(128, 128), 1, budget).unwrap();
     assert_eq!(run(&mut upscaler, 128).unwrap(), Size::new(256, 256));
     let peak = upscaler.device_peak_bytes().expect("the arena tells");
-    let estimate = upscaler.card().demands().memory.of_window(128 * 128);
+    let estimate = upscaler.profile().memory.of_window(128 * 128);
     let ratio = estimate as f64 / peak as f64;
     assert!((0.85..1.15).contains(&ratio), "estimated {estimate}, was {peak}");
 }

@@ -46,11 +46,15 @@ fn list(out: &mut Out, cards: &[ModelCard]) -> Result<(), Failure> {
 
 fn show(out: &mut Out, card: &ModelCard) -> Result<(), Failure> {
     let [low, high] = card.value_range;
-    let tiles = if card.tileable {
-        "yes"
-    } else {
+    let tiles = if card.pools_globally {
         "no, it sees the whole picture at once"
+    } else {
+        "yes"
     };
+    let halo = card.receptive_radius_px.map_or_else(
+        || "larger than could be measured".to_owned(),
+        |px| format!("{px} px"),
+    );
     let facts = [
         ("name", card.name.to_string()),
         ("scale", card.scale.to_string()),
@@ -59,14 +63,18 @@ fn show(out: &mut Out, card: &ModelCard) -> Result<(), Failure> {
         ("sha256", card.sha256.to_string()),
         (
             "weights",
-            format!("{}, {}", bytes(card.weights_bytes), card.precision),
+            format!("{}, {}", bytes(card.weights_bytes), card.precision.as_str()),
         ),
         (
             "tensors",
-            format!("{}, {} channels, {low} to {high}", card.layout, card.channels),
+            format!(
+                "{}, {} channels, {low} to {high}",
+                card.layout.as_str(),
+                card.channels
+            ),
         ),
         ("tileable", tiles.to_owned()),
-        ("halo", format!("{} px", card.receptive_radius_px)),
+        ("halo", halo),
         (
             "window",
             format!(
@@ -75,13 +83,6 @@ fn show(out: &mut Out, card: &ModelCard) -> Result<(), Failure> {
             ),
         ),
         ("border crop", format!("{} px", card.border_crop_px)),
-        (
-            "memory",
-            format!(
-                "{} for each megapixel of a window",
-                bytes(u64::from(card.bytes_per_pixel) * 1_000_000)
-            ),
-        ),
     ];
     for (key, value) in facts {
         out.line(format_args!("{key:<12} {value}"))?;

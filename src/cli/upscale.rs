@@ -78,7 +78,7 @@ pub fn upscale(named: Option<&Path>, args: &UpscaleArgs) -> Result<Exit, Failure
 /// Values that a later version takes.
 fn refuse_what_comes_later(args: &UpscaleArgs, card: &ModelCard) -> Result<(), Failure> {
     if let Scale::Times(times) = args.scale
-        && (times - f64::from(card.scale)).abs() > f64::EPSILON
+        && (times - card.scale.as_f64()).abs() > f64::EPSILON
     {
         return Err(Failure::usage(format!(
             "--scale {times} is not available in this version: {} makes {}; leave --scale out or choose another \
@@ -90,7 +90,8 @@ fn refuse_what_comes_later(args: &UpscaleArgs, card: &ModelCard) -> Result<(), F
         return Err(Failure::usage(format!(
             "--overlap {px} is not available in this version: exact tiling takes the halo of {} px that {} needs; \
              use --overlap auto",
-            card.receptive_radius_px, card.name
+            card.receptive_radius_px.unwrap_or_default(),
+            card.name
         )));
     }
     if args.tiling == Tiling::None && args.tile != Pixels::Auto {

@@ -3,60 +3,103 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::tiling::{Demands, MemoryNeed};
+use super::profile::Profile;
+use crate::ratio::Ratio;
+use crate::tiling::MemoryNeed;
 
-/// What a plan needs to know of a model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// What is known of a model wherever it runs. Found by probing for a model that somebody brings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
     /// The name it goes by.
     pub name: Cow<'static, str>,
     /// sha256 of the .onnx file, hexadecimal.
     pub sha256: Cow<'static, str>,
     /// Output pixels per input pixel and side.
-    pub scale: u32,
-    /// Colour channels that it takes and gives.
+    pub scale: Ratio,
+    /// Colour channels that it takes and gives: 3, or 1 (it is then run once for each colour).
     pub channels: u32,
     /// Layout of its tensors.
-    pub layout: &'static str,
+    pub layout: Layout,
+    /// Element type of its input: `fp32` or `fp16`.
+    pub input_type: Element,
     /// Range of its values.
     pub value_range: [f32; 2],
-    /// Arithmetic of its weights.
-    pub precision: &'static str,
-    /// How far a change of one input pixel reaches: the halo that makes tiles exact.
-    pub receptive_radius_px: u32,
+    /// Arithmetic of its weights: `fp32` or `fp16`.
+    pub precision: Element,
+    /// How far a change of one input pixel was seen to reach, pixels: the halo that makes tiles exact. `None` where
+    /// the end was not found.
+    pub receptive_radius_px: Option<u32>,
     /// Sides of a window are multiples of it.
     pub alignment_px: u32,
     /// Smallest side of a window.
     pub minimum_px: u32,
-    /// Pixels that the net cuts off each side of the input.
+    /// Input pixels that the net's output lacks on each side: it returns `scale · (side − 2 · border_crop_px)`.
     pub border_crop_px: u32,
-    /// Whether it may be cut at all (a net that pools globally may not).
-    pub tileable: bool,
-    /// Bytes that inference holds besides the window's: weights.
+    /// Columns and rows of the only window that it takes, where its shape is fixed.
+    pub fixed_shape: Option<[u32; 2]>,
+    /// Whether every output pixel depends on all input pixels (squeeze-excite): tiles of it differ from the whole.
+    pub pools_globally: bool,
+    /// Whether several tiles may be run at once.
+    pub batches: bool,
+    /// What feathering was measured to cost, for rising overlaps: empty where exact tiles are affordable anyway.
+    pub seam_errors: Vec<SeamError>,
+    /// Bytes of the weights.
     pub weights_bytes: u64,
-    /// Bytes of activations per pixel of the window, measured on the CPU provider at fp32.
-    pub bytes_per_pixel: u32,
     /// Licence of the weights.
     pub licence: Cow<'static, str>,
     /// Where the weights come from.
     pub source: Cow<'static, str>,
 }
 
-impl ModelCard {
-    /// What exact tiling asks of every window.
-    pub fn demands(&self) -> Demands {
-        Demands {
-            halo_px: self.receptive_radius_px,
-            align_px: self.alignment_px,
-            min_px: self.minimum_px,
-            memory: MemoryNeed {
-                fixed_bytes: self.weights_bytes,
-                bytes_per_pixel: f64::from(self.bytes_per_pixel),
-            },
+/// Layout of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Tiles × channels × rows × columns.
+    Nchw,
+    /// Tiles × rows × columns × channels.
+    Nhwc,
+}
+
+/// Type of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Element {
+    /// float32
+    Fp32,
+    /// float16
+    Fp16,
+}
+
+impl Element {
+    /// The spelling used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
         }
     }
+}
+
+impl Layout {
+    /// The spelling used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nchw => "nchw",
+            Self::Nhwc => "nhwc",
+        }
+    }
+}
+
+/// What feathering with one overlap was measured to change.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SeamError {
+    /// Pixels that two windows share.
+    pub overlap_px: u32,
+    /// 99.9th percentile of the difference to untiled, in levels of 255.
+    pub levels: f32,
 }
 
 /// A model ready to be loaded.
@@ -66,6 +109,8 @@ pub struct Model {
     pub card: ModelCard,
     /// The .onnx file.
     pub onnx: Cow<'static, [u8]>,
+    /// What it costs on the CPU provider at fp32, where that is known beforehand.
+    pub cpu_profile: Option<Profile>,
 }
 
 /// No model of that name.
@@ -100,43 +145,49 @@ impl Model {
 
 /// The models inside the binary (models/README.md tells where they come from).
 pub fn built_in() -> Vec<Model> {
-    let span =
-        |name: &'static str, sha256: &'static str, scale: u32, bytes_per_pixel: u32, onnx: &'static [u8]| {
-            Model {
-                card: ModelCard {
-                    name: name.into(),
-                    sha256: sha256.into(),
-                    scale,
-                    channels: 3,
-                    layout: "nchw",
-                    value_range: [0.0, 1.0],
-                    precision: "fp32",
-                    receptive_radius_px: 21,
-                    alignment_px: 1,
-                    minimum_px: 1,
-                    border_crop_px: 0,
-                    tileable: true,
-                    weights_bytes: onnx.len() as u64,
-                    bytes_per_pixel,
-                    licence: "Apache-2.0".into(),
-                    source: "SPAN (Swift Parameter-free Attention Network), 48 channels".into(),
-                },
-                onnx: onnx.into(),
-            }
-        };
+    let span = |name: &'static str, sha256: &'static str, scale: u32, onnx: &'static [u8]| Model {
+        card: ModelCard {
+            name: name.into(),
+            sha256: sha256.into(),
+            scale: Ratio::whole(scale),
+            channels: 3,
+            layout: Layout::Nchw,
+            input_type: Element::Fp32,
+            value_range: [0.0, 1.0],
+            precision: Element::Fp32,
+            receptive_radius_px: Some(21),
+            alignment_px: 1,
+            minimum_px: 1,
+            border_crop_px: 0,
+            fixed_shape: None,
+            pools_globally: false,
+            batches: true,
+            seam_errors: Vec::new(),
+            weights_bytes: onnx.len() as u64,
+            licence: "Apache-2.0".into(),
+            source: "SPAN (Swift Parameter-free Attention Network), 48 channels".into(),
+        },
+        onnx: onnx.into(),
+        cpu_profile: Some(Profile {
+            memory: MemoryNeed {
+                fixed_bytes: onnx.len() as u64,
+                bytes_per_pixel: SPAN_BYTES_PER_PIXEL,
+            },
+            speeds: Vec::new(),
+            learned: None,
+        }),
+    };
     vec![
         span(
             "span-x2",
             "2e6327ec9ee05d07bae201ff12f70dc33662e1685e5415122bfaf82d8f5e849c",
             2,
-            SPAN_BYTES_PER_PIXEL,
             include_bytes!("../../models/span-x2.onnx"),
         ),
         span(
             "span-x4",
             "1b2c38245ef053e7f7307cfa11d2cc0fcbcb2e6aa944a50dc305c9aa2973ce9b",
             4,
-            SPAN_BYTES_PER_PIXEL,
             include_bytes!("../../models/span-x4.onnx"),
         ),
     ]
@@ -144,7 +195,7 @@ pub fn built_in() -> Vec<Model> {
 
 /// Peak of the CPU arena over the window's pixels: 8 feature maps of 48 channels in single precision are
 /// alive at once. Measured from 128 to 512 pixels square; exactly proportional.
-const SPAN_BYTES_PER_PIXEL: u32 = 1536;
+const SPAN_BYTES_PER_PIXEL: f64 = 1536.0;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ pub mod arena;
 pub mod card;
 pub mod classify;
 pub mod library;
+pub mod profile;
 pub mod providers;
 pub mod session;
 
@@ -14,36 +15,57 @@ use crate::size::Size;
 
 pub use card::{Model, ModelCard, UnknownModel};
 pub use library::{LibraryError, Runtime, forbid_telemetry};
+pub use profile::{Learned, Profile};
 pub use providers::SkippedProvider;
 pub use session::{OrtUpscaler, SessionSettings};
 
 /// Colour planes that every model takes and gives: red, green, blue.
 pub const PLANES: usize = 3;
 
-/// A picture as a model sees it: float32, NCHW with N = 1, RGB, nominally 0..1 (results are not clamped).
+/// Tiles as the seam passes them: float32, NCHW, RGB, nominally 0..1 (results are not clamped). What a model wants
+/// instead (NHWC, 0..255, half precision, one channel) is the implementation's business.
 #[derive(Debug, Clone, Copy)]
 pub struct Planes<'a> {
-    /// `3 · height · width` values, plane by plane, row by row.
+    /// `count · 3 · height · width` values, tile by tile, plane by plane, row by row.
     pub data: &'a [f32],
     /// Columns × rows of each plane.
     pub size: Size,
+    /// Number of tiles, N.
+    pub count: usize,
 }
 
 impl<'a> Planes<'a> {
-    /// Wraps the values of a picture of this size.
+    /// Wraps the values of one tile of this size.
     ///
     /// # Panics
     /// If their number is not `3 · height · width`.
     pub fn new(data: &'a [f32], size: Size) -> Self {
-        assert_eq!(
-            data.len() as u64,
-            PLANES as u64 * size.pixels(),
-            "planes do not fit their size"
-        );
-        Self { data, size }
+        Self::batch(data, size, 1)
     }
 
-    /// One row of one plane.
+    /// Wraps the values of `count` tiles of this size.
+    ///
+    /// # Panics
+    /// If their number is not `count · 3 · height · width`.
+    pub fn batch(data: &'a [f32], size: Size, count: usize) -> Self {
+        assert_eq!(
+            data.len() as u64,
+            (count * PLANES) as u64 * size.pixels(),
+            "planes do not fit their size"
+        );
+        Self { data, size, count }
+    }
+
+    /// One of the tiles.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn tile(&self, index: usize) -> Self {
+        let len = self.data.len() / self.count;
+        Self::new(&self.data[index * len..(index + 1) * len], self.size)
+    }
+
+    /// One row of one plane of the first tile.
     pub fn row(&self, plane: usize, y: usize) -> &'a [f32] {
         let (width, height) = (self.size.width as usize, self.size.height as usize);
         let start = (plane * height + y) * width;
@@ -70,19 +92,29 @@ pub trait Upscaler {
     /// Where it runs.
     fn place(&self) -> &Place;
 
-    /// Announces windows of this shape under this device budget. Called before the first tile of a shape;
-    /// the implementation may rebuild its session so that memory of earlier shapes is given back.
+    /// What was measured of it there. Plans are made from it.
+    fn profile(&self) -> &Profile;
+
+    /// Announces runs of up to `batch` windows of up to this shape under this device budget. Called before the first
+    /// tile of a shape; the implementation may rebuild its session so that memory of earlier shapes is given back.
     ///
     /// # Errors
     /// As [`Upscaler::upscale`].
-    fn prepare(&mut self, window: Size, device_bytes: u64) -> Result<(), InferenceError>;
+    fn prepare(&mut self, window: Size, batch: u32, device_bytes: u64) -> Result<(), InferenceError>;
 
-    /// Runs one tile; `take` is called once with the result, `scale` times as large, valid during the call.
-    /// Runs to the end of the tile.
+    /// Runs one or several tiles; `take` is called once with the results, valid during the call: as many tiles, each
+    /// `scale` times as large as its input less the card's border crop on each side. Runs to the end of the run.
     ///
     /// # Errors
     /// [`InferenceError::OutOfMemory`] leaves the session usable; the other kinds may not.
-    fn upscale(&mut self, tile: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError>;
+    fn upscale(&mut self, tiles: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError>;
+
+    /// Goes on to the next provider of the configuration, for good: the foot of the out-of-memory ladder. `false`
+    /// where there is none. The profile, the place and the memory are another's afterwards.
+    ///
+    /// # Errors
+    /// As [`Upscaler::upscale`].
+    fn fall_back(&mut self, device_bytes: u64) -> Result<bool, InferenceError>;
 
     /// Most bytes that inference held on the device since the last [`Upscaler::prepare`], where the device
     /// tells.

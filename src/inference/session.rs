@@ -12,10 +12,12 @@ use super::arena::{self, CpuArena};
 use super::card::{Model, ModelCard};
 use super::classify::classify;
 use super::library::Runtime;
+use super::profile::Profile;
 use super::providers::{self, ProviderSettings, SkippedProvider};
 use super::{InferenceError, PLANES, Place, Planes, Upscaler};
 use crate::config::{Precision, Provider};
 use crate::size::Size;
+use crate::tiling::MemoryNeed;
 
 /// What sessions are opened with.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,13 +34,24 @@ pub struct SessionSettings {
     pub engines_dir: PathBuf,
 }
 
+/// What is assumed of a model that nobody measured: more than most need.
+const UNMEASURED: Profile = Profile {
+    memory: MemoryNeed {
+        fixed_bytes: 256 << 20,
+        bytes_per_pixel: 8192.0,
+    },
+    speeds: Vec::new(),
+    learned: None,
+};
+
 /// A model in ONNX Runtime.
 pub struct OrtUpscaler {
     runtime: Runtime,
     model: Model,
     settings: SessionSettings,
     place: Place,
-    shape: Option<(Size, u64)>,
+    profile: Profile,
+    shape: Option<(Size, u32, u64)>,
     open: Option<OpenSession>,
     owner: ThreadId,
 }
@@ -82,6 +95,7 @@ impl OrtUpscaler {
                 model: model.clone(),
                 settings: settings.clone(),
                 place,
+                profile: model.cpu_profile.clone().unwrap_or(UNMEASURED),
                 shape: None,
                 open: None,
                 owner: std::thread::current().id(),
@@ -162,50 +176,66 @@ impl Upscaler for OrtUpscaler {
         &self.place
     }
 
-    fn prepare(&mut self, window: Size, device_bytes: u64) -> Result<(), InferenceError> {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn prepare(&mut self, window: Size, batch: u32, device_bytes: u64) -> Result<(), InferenceError> {
         self.owned_here();
-        if self.open.is_some() && self.shape.is_none_or(|shape| shape == (window, device_bytes)) {
-            self.shape = Some((window, device_bytes));
+        if self.open.is_some()
+            && self
+                .shape
+                .is_none_or(|shape| shape == (window, batch, device_bytes))
+        {
+            self.shape = Some((window, batch, device_bytes));
             return Ok(());
         }
         // An arena keeps the regions of earlier shapes and fragments; a fresh one holds what this shape needs.
         self.reopen(device_bytes)
             .map_err(|error| classify(error.message()))?;
-        self.shape = Some((window, device_bytes));
+        self.shape = Some((window, batch, device_bytes));
         Ok(())
     }
 
     fn upscale(&mut self, tile: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError> {
         self.owned_here();
-        let scale = self.model.card.scale;
+        let card = &self.model.card;
+        let side = |len: u32| card.scale.of(len.saturating_sub(2 * card.border_crop_px));
+        let due = Size::new(side(tile.size.width), side(tile.size.height));
         let Some(OpenSession { session, .. }) = &mut self.open else {
             return Err(InferenceError::Model(
                 "the session is closed after an earlier failure".to_owned(),
             ));
         };
-        let shape = [1, PLANES, tile.size.height as usize, tile.size.width as usize];
+        let shape = [
+            tile.count,
+            PLANES,
+            tile.size.height as usize,
+            tile.size.width as usize,
+        ];
         let mut run = || -> ort::Result<()> {
             let input = TensorRef::from_array_view((shape, tile.data))?;
             let outputs = session.run(ort::inputs![input])?;
             let (shape, data) = outputs[0].try_extract_tensor::<f32>()?;
             let wanted = [
-                1,
+                tile.count as i64,
                 PLANES as i64,
-                i64::from(tile.size.height * scale),
-                i64::from(tile.size.width * scale),
+                i64::from(due.height),
+                i64::from(due.width),
             ];
             if **shape != wanted {
                 return Err(ort::Error::new(format!(
                     "it returned the shape {shape:?} where {wanted:?} was due"
                 )));
             }
-            take(Planes::new(
-                data,
-                Size::new(tile.size.width * scale, tile.size.height * scale),
-            ));
+            take(Planes::batch(data, due, tile.count));
             Ok(())
         };
         run().map_err(|error| classify(error.message()))
+    }
+
+    fn fall_back(&mut self, _device_bytes: u64) -> Result<bool, InferenceError> {
+        Ok(false)
     }
 
     fn device_peak_bytes(&self) -> Option<u64> {

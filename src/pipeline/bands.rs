@@ -12,6 +12,7 @@ use super::{BandsMade, PipelineError, Render};
 use crate::clock::seconds_between;
 use crate::codec::PixelLayout;
 use crate::inference::{InferenceError, Planes, Upscaler};
+use crate::ratio::Ratio;
 use crate::size::Size;
 use crate::tiling::{self, Limits, Span, TilePlan};
 
@@ -96,7 +97,7 @@ impl BandMaker {
                 unreachable!("I6: the plan has no band that begins at row {next_row}");
             };
             self.receive_rows(band, &incoming, chunk_pool)?;
-            let made = match upscaler.prepare(self.plan.window(), self.limits.device_bytes) {
+            let made = match upscaler.prepare(self.plan.window(), 1, self.limits.device_bytes) {
                 Ok(()) => self.make_band(band, band_pool, upscaler, render)?,
                 Err(error @ InferenceError::OutOfMemory(_)) => BandOutcome::OutOfMemory(error),
                 Err(error) => return Err(self.failed(error)),
@@ -143,8 +144,8 @@ impl BandMaker {
         let buffer = pool.take();
         let mut band = Band::new(
             self.result_layout,
-            self.image.width * scale,
-            span.core_len * scale,
+            scale.of(self.image.width),
+            scale.of(span.core_len),
             buffer,
         );
         let mut advanced = 0;
@@ -223,7 +224,7 @@ impl BandMaker {
             next_window_pixels = limits.window_pixels,
             "{error}; the band is done again with smaller windows"
         );
-        self.plan = tiling::plan(self.image, from_row, &upscaler.card().demands(), &limits)
+        self.plan = tiling::plan(self.image, from_row, &super::demands(upscaler), &limits)
             .map_err(|_| self.failed(error))?;
         self.limits = limits;
         Ok(())
@@ -238,14 +239,14 @@ impl BandMaker {
 }
 
 /// Where the core of a tile lies in the model's output and in the band.
-fn placement(column: Span, row: Span, scale: u32) -> Placement {
+fn placement(column: Span, row: Span, scale: Ratio) -> Placement {
     let from = |span: Span| {
-        let start = (span.core_start - span.window_start) * scale;
-        start..start + span.core_len * scale
+        let start = scale.of(span.core_start - span.window_start);
+        start..start + scale.of(span.core_len)
     };
     Placement {
         from_columns: from(column),
         from_rows: from(row),
-        to_column: column.core_start * scale,
+        to_column: scale.of(column.core_start),
     }
 }

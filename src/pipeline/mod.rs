@@ -26,7 +26,7 @@ use crate::error::{Fault, ReasonCode};
 use crate::inference::{InferenceError, Upscaler};
 use crate::progress::{Cancel, Progress};
 use crate::report::{ModelFacts, OutputFacts, PlanFacts, RenderReport, Seconds};
-use crate::tiling::{self, Limits, PlanError, TilePlan};
+use crate::tiling::{self, Demands, Limits, PlanError, TilePlan};
 
 use bands::BandMaker;
 use degrade::Ladder;
@@ -156,7 +156,7 @@ pub fn render(
     report.warnings.extend(target::losses(header.layout, &target));
 
     let limits = limits(render.recipe, render.device_bytes);
-    let plan = tiling::plan(header.upright(), 0, &card.demands(), &limits).map_err(|error| {
+    let plan = tiling::plan(header.upright(), 0, &demands(upscaler), &limits).map_err(|error| {
         PipelineError::DeviceMemory {
             source_name: source_name.clone(),
             error,
@@ -225,6 +225,16 @@ fn limits(recipe: &Recipe, device_bytes: u64) -> Limits {
             .tile_px
             .map_or(MOST_WINDOW_PIXELS, |side| u64::from(side).pow(2)),
         may_cut: recipe.tiling != Tiling::None,
+    }
+}
+
+fn demands(upscaler: &dyn Upscaler) -> Demands {
+    let card = upscaler.card();
+    Demands {
+        halo_px: card.receptive_radius_px.unwrap_or(0),
+        align_px: card.alignment_px,
+        min_px: card.minimum_px,
+        memory: upscaler.profile().memory,
     }
 }
 

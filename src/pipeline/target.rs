@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::codec::{self, Channels, Depth, ImageHeader, PixelLayout, ResultFormat};
 use crate::config::{OnTooBig, Recipe, Scale};
 use crate::inference::ModelCard;
+use crate::ratio::Ratio;
 use crate::size::Size;
 
 /// What a result will be.
@@ -65,7 +66,7 @@ pub enum TargetError {
         /// The model's name.
         model: String,
         /// The model's own scale.
-        own: u32,
+        own: Ratio,
     },
 }
 
@@ -82,7 +83,7 @@ impl Target {
     ) -> Result<Self, TargetError> {
         let source_name = source.display().to_string();
         if let Scale::Times(wanted) = recipe.scale
-            && (wanted - f64::from(card.scale)).abs() > f64::EPSILON
+            && (wanted - card.scale.as_f64()).abs() > f64::EPSILON
         {
             return Err(TargetError::Scale {
                 source_name,
@@ -92,10 +93,7 @@ impl Target {
             });
         }
         let upright = header.upright();
-        let size = Size::new(
-            upright.width.saturating_mul(card.scale),
-            upright.height.saturating_mul(card.scale),
-        );
+        let size = Size::new(card.scale.of(upright.width), card.scale.of(upright.height));
         if size.pixels() > recipe.max_pixels {
             // Shrinking to fit needs the resampler of a later version: refused in words rather than silently
             // delivered too large.

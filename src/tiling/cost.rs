@@ -1,11 +1,15 @@
-//! Owns the arithmetic of memory: how many bytes a window needs, how large a window a budget pays for.
-//! Never measures; the numbers come from a model's card.
+//! Owns the arithmetic of costs: how many bytes a window needs and how long it takes. Never measures; the numbers
+//! come from a model's profile.
+
+use serde::{Deserialize, Serialize};
+
+use crate::size::Size;
 
 /// What inference holds on the device: `fixed + per_pixel · pixels of the window`.
 ///
 /// Peak activations of a convolutional network are proportional to the window's area; weights, the runtime's
 /// own buffers and workspaces are not.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MemoryNeed {
     /// Bytes that do not depend on the window: weights and workspace.
     pub fixed_bytes: u64,
@@ -24,6 +28,59 @@ impl MemoryNeed {
     pub fn largest_window(&self, budget_bytes: u64) -> u64 {
         (budget_bytes.saturating_sub(self.fixed_bytes) as f64 / self.bytes_per_pixel).floor() as u64
     }
+}
+
+/// How long windows of one shape were seen to take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Speed {
+    /// Columns of the window.
+    pub width: u32,
+    /// Rows of the window.
+    pub height: u32,
+    /// Tiles of one run.
+    pub batch: u32,
+    /// Seconds of one run.
+    pub seconds: f64,
+}
+
+impl Speed {
+    /// The window's shape.
+    pub fn window(&self) -> Size {
+        Size::new(self.width, self.height)
+    }
+
+    /// Input pixels per second.
+    pub fn pixels_per_second(&self) -> f64 {
+        self.window().pixels() as f64 * f64::from(self.batch) / self.seconds
+    }
+}
+
+/// Seconds for one window of so many pixels, by what was measured: input pixels per second are interpolated between
+/// the nearest measured areas, and constant beyond them. Without any measurement one pixel counts as one second,
+/// which orders plans by the pixels they compute.
+pub fn seconds_of_window(speeds: &[Speed], pixels: u64) -> f64 {
+    let area = |speed: &Speed| speed.window().pixels();
+    let single = || {
+        speeds
+            .iter()
+            .filter(|speed| speed.batch == 1 && speed.seconds > 0.0)
+    };
+    let below = single()
+        .filter(|speed| area(speed) <= pixels)
+        .max_by_key(|speed| area(speed));
+    let above = single()
+        .filter(|speed| area(speed) >= pixels)
+        .min_by_key(|speed| area(speed));
+    let rate = match (below, above) {
+        (None, None) => 1.0,
+        (Some(one), None) | (None, Some(one)) => one.pixels_per_second(),
+        (Some(low), Some(high)) if area(low) == area(high) => high.pixels_per_second(),
+        (Some(low), Some(high)) => {
+            let share = (pixels as f64 / area(low) as f64).ln() / (area(high) as f64 / area(low) as f64).ln();
+            low.pixels_per_second() + share * (high.pixels_per_second() - low.pixels_per_second())
+        }
+    };
+    pixels as f64 / rate
 }
 
 #[cfg(test)]

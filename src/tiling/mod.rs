@@ -5,6 +5,6 @@ pub mod cost;
 pub mod geom;
 pub mod plan;
 
-pub use cost::MemoryNeed;
+pub use cost::{MemoryNeed, Speed};
 pub use geom::{Axis, Span};
 pub use plan::{Demands, Limits, PlanError, TilePlan, plan};

@@ -159,7 +159,7 @@ fn first_tile(config: &Config, usable: Vec<(Provider, OrtUpscaler)>) -> Check {
     let size = Size::new(TRIAL_PX, TRIAL_PX);
     let picture = vec![0.5f32; PLANES * (TRIAL_PX * TRIAL_PX) as usize];
     let mut is_finite = false;
-    let run = upscaler.prepare(size, TRIAL_BYTES).and_then(|()| {
+    let run = upscaler.prepare(size, 1, TRIAL_BYTES).and_then(|()| {
         upscaler.upscale(Planes::new(&picture, size), &mut |result| {
             is_finite = result.data.iter().all(|value| value.is_finite());
         })

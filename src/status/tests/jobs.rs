@@ -73,7 +73,7 @@ fn a_job_file_has_the_keys_of_the_contract() {
             model: Some(ModelFacts {
                 name: "span-x4".into(),
                 sha256: "cd".into(),
-                scale: 4,
+                scale: crate::ratio::Ratio::whole(4),
             }),
             plan: Some(PlanFacts {
                 tiling: "exact".into(),
