@@ -73,9 +73,9 @@ const HIDES_ITS_CAUSE: &[&str] = &[
 /// The same by the number of the CUDA runtime: memory, devices unavailable, unknown.
 const OUT_OF_MEMORY_CODES: &[u32] = &[2, 46, 999];
 
-/// After one of these every further call fails. CUDA's manual of the codes below: "This leaves the process in an inconsistent
-/// state and any further CUDA work will return the same error. To continue using CUDA, the process must be
-/// terminated and relaunched."
+/// After one of these every further call fails. CUDA's manual says of 700 to 719 and of 810: "This leaves the process
+/// in an inconsistent state and any further CUDA work will return the same error. To continue using CUDA, the process
+/// must be terminated and relaunched." The hardware's errors and a context that is gone leave no less.
 const DEVICE_LOST: &[&str] = &[
     // 700
     "cudaerrorillegaladdress",
