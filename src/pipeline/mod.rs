@@ -111,6 +111,19 @@ pub enum PipelineError {
     Cancelled,
 }
 
+impl PipelineError {
+    /// Whether no later picture can be rendered by this process.
+    pub fn is_device_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Inference {
+                error: InferenceError::DeviceLost(_),
+                ..
+            }
+        )
+    }
+}
+
 impl From<PipelineError> for Fault {
     fn from(error: PipelineError) -> Self {
         let message = error.to_string();
