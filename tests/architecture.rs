@@ -26,7 +26,15 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
         "the Upscaler seam lets the pipeline be tested without ONNX Runtime",
     ),
     (
-        &["image", "jpeg_encoder", "png", "tiff", "webp"],
+        &[
+            "image",
+            "jpeg_encoder",
+            "png",
+            "tiff",
+            "webp",
+            "weezl",
+            "zune_jpeg",
+        ],
         &["codec/"],
         "pictures are read under codec::DecodeLimits only, and written in one place",
     ),

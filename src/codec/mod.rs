@@ -1,6 +1,7 @@
 //! Owns image files: headers, rows out of them, rows into them, and the metadata that travels along. The only
 //! module that names image codecs. Never scales a pixel and never gives a file its name.
 
+mod bands;
 mod color;
 mod decoder;
 mod encode;
@@ -28,7 +29,9 @@ pub use error::CodecError;
 pub use layout::{Channels, Depth, PixelLayout, ResultFormat, SourceFormat};
 pub use metadata::{Carried, carry};
 pub use probe::{DecodeLimits, ImageHeader, probe};
-pub use sink::{Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, side_limit};
+pub use sink::{
+    Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, side_limit, streaming_alternative,
+};
 pub use source::{RowSource, open};
 pub use verify::verify;
 

@@ -12,6 +12,7 @@ use super::exif;
 use super::file::{self, Source};
 use super::guard::{Panicked, fenced};
 use super::layout::{Channels, PixelLayout, SourceFormat};
+use super::source;
 use crate::report::InputFacts;
 use crate::size::Size;
 
@@ -22,7 +23,7 @@ pub struct DecodeLimits {
     pub side_px: u32,
     /// Most pixels.
     pub pixels: u64,
-    /// Most bytes of a decoded picture.
+    /// Most bytes that decoding may hold.
     pub decode_bytes: u64,
 }
 
@@ -55,7 +56,8 @@ pub struct ImageHeader {
     pub exif: Option<Vec<u8>>,
     /// What could not be taken along, one line each.
     pub warnings: Vec<String>,
-    /// Most bytes that the decoder will hold.
+    /// Most bytes that [`open`](super::open)'s rows will hold until the last is read: the picture where it must be
+    /// turned or its decoder only gives it whole, else a band of it; the decoder's own buffers; `icc` and `exif`.
     pub decode_bytes: u64,
 }
 
@@ -87,9 +89,9 @@ impl ImageHeader {
 /// # Errors
 /// [`CodecError`]: everything that can be known to be wrong without decoding.
 pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecError> {
-    let source = file::accept(path, limits)?;
-    let mut facts = decoder_facts(path, &source, limits)?;
-    let mut warnings = source.outline.warnings;
+    let found = file::accept(path, limits)?;
+    let mut facts = decoder_facts(path, &found, limits)?;
+    let mut warnings = found.outline.warnings;
     let icc = facts
         .icc
         .take()
@@ -108,23 +110,22 @@ pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecErr
         tiff
     });
     let metadata_bytes = icc.as_ref().map_or(0, Vec::len) + exif.as_ref().map_or(0, Vec::len);
-    let picture_bytes = source
-        .size
-        .pixels()
-        .saturating_mul(facts.layout.bytes_per_pixel() as u64);
-    let decode_bytes = picture_bytes
-        .saturating_add(source.outline.work_bytes)
-        .saturating_add(metadata_bytes as u64);
-    file::check_bytes(path, source.size, decode_bytes, limits)?;
     let orientation = facts
         .orientation
         .or_else(|| exif.as_deref().and_then(exif::orientation))
         .unwrap_or(1);
+    let rows_held = source::rows_held(found.size, orientation, found.outline.band_rows);
+    let row_bytes = facts.layout.row_bytes(found.size.width) as u64;
+    let decode_bytes = row_bytes
+        .saturating_mul(rows_held.into())
+        .saturating_add(found.outline.work_bytes)
+        .saturating_add(metadata_bytes as u64);
+    file::check_bytes(path, found.size, decode_bytes, limits)?;
     Ok(ImageHeader {
-        format: source.format,
-        stored: source.size,
+        format: found.format,
+        stored: found.size,
         layout: facts.layout,
-        stored_bits: source.outline.stored_bits,
+        stored_bits: found.outline.stored_bits,
         orientation,
         icc,
         exif,

@@ -77,13 +77,28 @@ pub fn encode(spec: &SinkSpec, feed: &mut dyn RowFeed, out: File) -> Result<Enco
     })
 }
 
-/// Most bytes that [`encode`] holds besides the rows it is given.
+/// Most bytes that [`encode`] holds besides the rows it is given: for a format that takes rows as they come, what
+/// depends on the width; for one that does not, the whole picture and what its encoder makes of it.
 pub fn encode_bytes(spec: &SinkSpec) -> u64 {
-    match spec.format {
+    let picture_bytes = match spec.format {
         ResultFormat::Jpeg => jpeg::bytes(spec),
         ResultFormat::Png => png::bytes(spec),
         ResultFormat::Webp => webp::bytes(spec),
         ResultFormat::Tiff => tiff::bytes(spec),
+    };
+    let carried = [&spec.metadata.icc, &spec.metadata.exif];
+    let carried_bytes: usize = carried.into_iter().flatten().map(Vec::len).sum();
+    // What the specification holds, the encoder's copy, and that in segments on its way into the file.
+    picture_bytes + 3 * carried_bytes as u64
+}
+
+/// The format to fall back on where [`encode_bytes`] is too much for a format that needs the whole picture: one
+/// that loses nothing, holds every layout and any size, and takes rows as they come. `None` for a format that
+/// takes them so already.
+pub fn streaming_alternative(format: ResultFormat) -> Option<ResultFormat> {
+    match format {
+        ResultFormat::Webp => Some(ResultFormat::Png),
+        ResultFormat::Jpeg | ResultFormat::Png | ResultFormat::Tiff => None,
     }
 }
 

@@ -1,13 +1,11 @@
 //! Owns the rows of a source, upright and in order. Never looks at what comes after the pixels.
 //!
-//! The picture is decoded whole and turned while rows are read from it: a turned copy would cost its size again.
+//! They are decoded as they are asked for, a band at a time, where the format allows it. A picture that must be
+//! turned is decoded whole, and turned while rows are read from it: a turned copy would cost its size again.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use image::{ImageDecoder, ImageError};
-
-use super::decoder;
+use super::bands::{self, Bands, Trouble};
 use super::error::CodecError;
 use super::file::{self, Source};
 use super::guard::{Panicked, fenced};
@@ -28,8 +26,8 @@ pub trait RowSource: Send {
     fn read_row(&mut self, row: &mut [u8]) -> Result<(), CodecError>;
 }
 
-/// Opens a probed source. The pixels are decoded with the first row, so that this returns at once and whoever
-/// reads the rows bears the time.
+/// Opens a probed source. Decoding begins with the first row, so that this returns at once and whoever reads the
+/// rows bears the time.
 ///
 /// # Errors
 /// [`CodecError`]: the file is not what the header says, any more; what [`probe`](super::probe) may find.
@@ -41,15 +39,23 @@ pub fn open(
     // Once more from the beginning: between header and pixels the file may have been replaced, and a JPEG that
     // is cut off decodes without complaint.
     let source = file::accept(path, limits)?;
-    if (source.format, source.size) != (header.format, header.stored) {
+    let rows_held = rows_held(header.stored, header.orientation, source.outline.band_rows);
+    let row_bytes = header.layout.row_bytes(header.stored.width) as u64;
+    let more_bytes = row_bytes
+        .saturating_mul(rows_held.into())
+        .saturating_add(source.outline.work_bytes);
+    // What was promised to the memory budget is kept too.
+    if (source.format, source.size) != (header.format, header.stored) || more_bytes > header.decode_bytes {
         return Err(file::unreadable(path, CHANGED));
     }
     Ok(Box::new(UprightRows {
         path: path.to_owned(),
         layout: header.layout,
-        walk: Walk::new(header.stored, header.orientation),
+        stored: header.stored,
+        walk: Walk::new(Size::new(header.stored.width, rows_held), header.orientation),
         size: header.upright(),
         premultiplied: source.outline.premultiplied && header.layout.channels.has_alpha(),
+        rows_held,
         state: State::Closed(source, limits.clone()),
         next_row: 0,
     }))
@@ -57,23 +63,36 @@ pub fn open(
 
 const CHANGED: &str = "it changed while it was read";
 
+/// Stored rows that are held at once: all of a picture whose rows do not run as the stored ones do.
+pub(super) fn rows_held(stored: Size, orientation: u8, band_rows: u32) -> u32 {
+    match orientation {
+        3..=8 => stored.height,
+        _ => band_rows.min(stored.height),
+    }
+}
+
 /// Where the pixels are.
 enum State {
     /// In the file.
     Closed(Source, DecodeLimits),
-    /// In memory, as stored.
-    Decoded(Vec<u8>),
+    /// On their way: a band of them, as stored, and the decoder of the others.
+    Decoding(Box<dyn Bands>, Vec<u8>),
     /// Handed out, or never got: no row comes any more.
     Over,
 }
 
-/// A decoded picture, read along its upright rows.
+/// A picture that is decoded while its upright rows are read.
 struct UprightRows {
     path: PathBuf,
     layout: PixelLayout,
-    walk: Walk,
+    /// Columns × rows as stored.
+    stored: Size,
+    /// Upright.
     size: Size,
+    /// Through what is held.
+    walk: Walk,
     premultiplied: bool,
+    rows_held: u32,
     state: State,
     next_row: u32,
 }
@@ -89,61 +108,62 @@ impl RowSource for UprightRows {
 
     fn read_row(&mut self, row: &mut [u8]) -> Result<(), CodecError> {
         debug_assert_eq!(row.len(), self.layout.row_bytes(self.size.width));
-        if let State::Closed(source, limits) = &self.state {
-            let decoded = decode(&self.path, source, self.layout, limits);
-            self.state = State::Over;
-            self.state = State::Decoded(decoded?);
-        }
-        let State::Decoded(pixels) = &self.state else {
-            return Err(file::unreadable(&self.path, "it has no more rows"));
+        // A failure leaves it over: what a decoder would give after one is not the picture.
+        let (mut bands, mut held) = match std::mem::replace(&mut self.state, State::Over) {
+            State::Closed(source, limits) => self.begin(source, &limits)?,
+            State::Decoding(bands, held) => (bands, held),
+            State::Over => return Err(file::unreadable(&self.path, "it has no more rows")),
         };
+        let whole = self.rows_held == self.stored.height;
+        let line = if whole {
+            self.next_row
+        } else {
+            self.next_row % self.rows_held
+        };
+        if line == 0 {
+            let left = self.stored.height - if whole { 0 } else { self.next_row };
+            held.truncate(left as usize * self.layout.row_bytes(self.stored.width));
+            self.attempt(|| bands.read(&mut held))?;
+        }
         self.walk
-            .copy_row(pixels, self.layout.bytes_per_pixel(), self.next_row, row);
+            .copy_row(&held, self.layout.bytes_per_pixel(), line, row);
         if self.premultiplied {
             divide_by_alpha(row, self.layout);
         }
         self.next_row += 1;
-        if self.next_row == self.size.height {
-            // The encoder may still need the memory for a while.
-            self.state = State::Over;
+        // After the last row the memory goes: the encoder may still need some for a while.
+        if self.next_row < self.size.height {
+            self.state = State::Decoding(bands, held);
         }
         Ok(())
     }
 }
 
-/// Decodes the whole picture as it is stored.
-fn decode(
-    path: &Path,
-    source: &Source,
-    layout: PixelLayout,
-    limits: &DecodeLimits,
-) -> Result<Vec<u8>, CodecError> {
-    let rows = source.size.height as usize;
-    let bytes = layout.row_bytes(source.size.width).saturating_mul(rows);
-    let mut pixels = Vec::new();
-    if pixels.try_reserve_exact(bytes).is_err() {
-        return Err(file::too_large(
-            path,
-            format!("there is no memory for {} pixels", source.size),
-        ));
-    }
-    pixels.resize(bytes, 0);
-    let image_bytes = source.outline.image_end.unwrap_or(u64::MAX);
-    let decoded = fenced(|| -> Result<bool, ImageError> {
-        let decoder = decoder::new(source.format, (&source.file).take(image_bytes), limits)?;
-        let fits = decoder.total_bytes() == bytes as u64
-            && decoder::size(&decoder) == source.size
-            && decoder::layout(decoder.color_type()) == Some(layout);
-        if fits {
-            decoder.read_image_boxed(&mut pixels)?;
+impl UprightRows {
+    /// The decoder, and room for what is held of the picture.
+    fn begin(&self, source: Source, limits: &DecodeLimits) -> Result<(Box<dyn Bands>, Vec<u8>), CodecError> {
+        let bytes = self
+            .layout
+            .row_bytes(self.stored.width)
+            .saturating_mul(self.rows_held as usize);
+        let mut held = Vec::new();
+        if held.try_reserve_exact(bytes).is_err() {
+            let detail = format!("there is no memory for {} pixels", self.stored);
+            return Err(file::too_large(&self.path, detail));
         }
-        Ok(fits)
-    });
-    match decoded {
-        Ok(Ok(true)) => Ok(pixels),
-        Ok(Ok(false)) => Err(file::unreadable(path, CHANGED)),
-        Ok(Err(error)) => Err(file::decoder_error(path, error)),
-        Err(Panicked) => Err(file::unreadable(path, "its pixels are damaged")),
+        held.resize(bytes, 0);
+        let bands = self.attempt(|| bands::open(source, self.layout, limits))?;
+        Ok((bands, held))
+    }
+
+    /// Lets a decoder work.
+    fn attempt<T>(&self, work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, CodecError> {
+        match fenced(work) {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(Trouble::Changed)) => Err(file::unreadable(&self.path, CHANGED)),
+            Ok(Err(Trouble::Decoder(error))) => Err(file::decoder_error(&self.path, error)),
+            Err(Panicked) => Err(file::unreadable(&self.path, "its pixels are damaged")),
+        }
     }
 }
 

@@ -4,13 +4,14 @@
 //! Strips are compressed here, the crate lays out the file: its own strip writer only compresses a picture that
 //! it is given whole, and it knows no grey with alpha.
 
-use tiff::encoder::compression::{CompressionAlgorithm, Deflate, DeflateLevel, Lzw};
+use tiff::encoder::compression::{CompressionAlgorithm, Deflate, DeflateLevel};
 use tiff::encoder::{DirectoryEncoder, Rational, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard};
 use tiff::tags::{
     CompressionMethod, ExtraSamples, PhotometricInterpretation, PlanarConfiguration, Predictor,
     ResolutionUnit, Tag, Type,
 };
 use tiff::{Directory, TiffError};
+use weezl::{BitOrder, encode::Encoder as Lzw};
 
 use super::out::BUFFER_BYTES;
 use super::{Output, Rows, failed};
@@ -94,7 +95,7 @@ fn write_strips<K: TiffKind>(
     };
     let strip_bytes = rows_per_strip(spec) as usize * rows.row_bytes();
     let mut strip = Vec::with_capacity(strip_bytes);
-    let mut compressed = Vec::new();
+    let mut compressor = Compressor::new(spec);
     let mut spent = Vec::new();
     while let Some(chunk) = rows.next_chunk(spent).map_err(|_| Stop::Feed)? {
         let mut rest = chunk.as_slice();
@@ -103,13 +104,13 @@ fn write_strips<K: TiffKind>(
             strip.extend_from_slice(&rest[..taken]);
             rest = &rest[taken..];
             if strip.len() == strip_bytes {
-                write_strip(spec, &mut strip, &mut compressed, &mut strips, file)?;
+                write_strip(spec, &mut strip, &mut compressor, &mut strips, file)?;
             }
         }
         spent = chunk;
     }
     if !strip.is_empty() {
-        write_strip(spec, &mut strip, &mut compressed, &mut strips, file)?;
+        write_strip(spec, &mut strip, &mut compressor, &mut strips, file)?;
     }
     Ok(strips)
 }
@@ -118,16 +119,12 @@ fn write_strips<K: TiffKind>(
 fn write_strip<K: TiffKind>(
     spec: &SinkSpec,
     strip: &mut Vec<u8>,
-    compressed: &mut Vec<u8>,
+    compressor: &mut Compressor,
     strips: &mut Strips<K>,
     file: &mut DirectoryEncoder<'_, &mut Output, K>,
 ) -> Result<(), Stop> {
     differences(spec, strip);
-    compressed.clear();
-    match spec.layout.depth {
-        Depth::Eight => Lzw.write_to(compressed, strip)?,
-        Depth::Sixteen => Deflate::with_level(DeflateLevel::Fast).write_to(compressed, strip)?,
-    };
+    let compressed = compressor.compress(strip)?;
     strip.clear();
     let length = compressed.len();
     if length % 2 == 1 {
@@ -138,6 +135,38 @@ fn write_strip<K: TiffKind>(
     strips.offsets.push(K::convert_offset(offset)?);
     strips.byte_counts.push(K::convert_offset(length as u64)?);
     Ok(())
+}
+
+/// Compresses strip after strip into the same buffer.
+struct Compressor {
+    /// `None` for deflate. The `tiff` crate's own LZW clears 16 MiB for every strip.
+    lzw: Option<Lzw>,
+    compressed: Vec<u8>,
+}
+
+impl Compressor {
+    fn new(spec: &SinkSpec) -> Self {
+        let lzw = compression(spec.layout.depth) == CompressionMethod::LZW;
+        Self {
+            lzw: lzw.then(|| Lzw::with_tiff_size_switch(BitOrder::Msb, 8)),
+            compressed: Vec::new(),
+        }
+    }
+
+    fn compress(&mut self, strip: &[u8]) -> Result<&mut Vec<u8>, TiffError> {
+        self.compressed.clear();
+        match &mut self.lzw {
+            Some(lzw) => {
+                lzw.reset();
+                let written = lzw.into_vec(&mut self.compressed).encode_all(strip);
+                written.status.map_err(std::io::Error::other)?;
+            }
+            None => {
+                Deflate::with_level(DeflateLevel::Fast).write_to(&mut self.compressed, strip)?;
+            }
+        }
+        Ok(&mut self.compressed)
+    }
 }
 
 /// LZW is read everywhere and makes enlarged photos of 8 bits a quarter smaller than fast deflate. At 16 bits

@@ -26,8 +26,6 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
             EOI if scans == 0 => return Err(Flaw::Damaged("it holds no picture")),
             EOI => {
                 outline.image_end = Some(stream.at());
-                // The decoder reads the file into a buffer that grows by doubling: old and new at once.
-                outline.add_work(stream.at() * 3);
                 return Ok(());
             }
             // Another file begins in the middle of this one.
@@ -38,6 +36,8 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
                 scans += 1;
                 if scans == 1 {
                     outline.header_end = Some(stream.at());
+                    // The decoder keeps profiles and EXIF, and a segment once more while it looks at it.
+                    outline.add_work(stream.at() * 2);
                     let frame = frame.ok_or(Flaw::Damaged("it has no frame header"))?;
                     outline.add_work(frame.work_bytes(components));
                 }
@@ -99,6 +99,10 @@ struct Frame {
     bits: u8,
     size: Size,
     components: u8,
+    /// Blocks of all components in an MCU.
+    blocks: u64,
+    /// Columns × rows of an MCU.
+    mcu: Size,
 }
 
 impl Frame {
@@ -106,11 +110,23 @@ impl Frame {
         let bits = stream.byte()?;
         let height = stream.u16_be()?;
         let width = stream.u16_be()?;
+        let components = stream.byte()?;
+        let (mut blocks, mut across, mut down) = (0, 1, 1);
+        for _ in 0..components {
+            let [_, factors, _] = stream.bytes()?;
+            // The format has 1 to 4; a decoder will complain about anything else.
+            let (columns, rows) = ((factors >> 4).clamp(1, 4), (factors & 0x0F).clamp(1, 4));
+            blocks += u64::from(columns) * u64::from(rows);
+            across = across.max(u32::from(columns));
+            down = down.max(u32::from(rows));
+        }
         Ok(Self {
             marker,
             bits,
             size: Size::new(width.into(), height.into()),
-            components: stream.byte()?,
+            components,
+            blocks,
+            mcu: Size::new(8 * across, 8 * down),
         })
     }
 
@@ -133,11 +149,12 @@ impl Frame {
         const BYTES: u64 = size_of::<i16>() as u64;
         let components = u64::from(self.components);
         let width = u64::from(self.size.width).next_multiple_of(MCU);
-        let height = u64::from(self.size.height).next_multiple_of(MCU);
         let rows = width * BLOCK_ROWS_HELD * 8 * components * BYTES;
         let progressive = self.marker == 0xC2;
         if progressive || components_in_scan < self.components {
-            rows + width * height * components * BYTES
+            let mcus = u64::from(self.size.width.div_ceil(self.mcu.width))
+                * u64::from(self.size.height.div_ceil(self.mcu.height));
+            rows + mcus * self.blocks * 64 * BYTES
         } else {
             rows
         }

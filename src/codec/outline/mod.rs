@@ -37,10 +37,29 @@ pub(super) struct Outline {
     pub(super) header_end: Option<u64>,
     /// Where the picture ends; what follows is something else.
     pub(super) image_end: Option<u64>,
-    /// Most bytes that a decoder holds besides the decoded picture.
+    /// Rows that a decoder gives at once: 1 up to all of them.
+    pub(super) band_rows: u32,
+    /// Most bytes that a decoder holds besides the rows that it gives.
     pub(super) work_bytes: u64,
+    /// Where the rows lie, if they can be read as they are (BMP).
+    pub(super) plain_bmp: Option<PlainBmp>,
+    /// The rows lie in the file as they are, strip after strip (TIFF).
+    pub(super) plain_tiff: bool,
     /// What cannot be taken along, one line each.
     pub(super) warnings: Vec<String>,
+}
+
+/// Rows of a BMP that are neither compressed nor looked up in a palette.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PlainBmp {
+    /// Where the first stored row begins.
+    pub(super) at: u64,
+    /// From one row to the next.
+    pub(super) stride: u64,
+    /// The first stored row is the lowest one.
+    pub(super) bottom_up: bool,
+    /// Blue, green, red, and a byte of nothing where it is four.
+    pub(super) pixel_bytes: usize,
 }
 
 impl Outline {
@@ -81,6 +100,12 @@ pub(super) fn examine(
         SourceFormat::Webp => webp::walk(&mut stream, &mut outline),
         SourceFormat::Tiff => tiff::walk(&mut stream, &mut outline),
         SourceFormat::Bmp => bmp::walk(&mut stream, &mut outline),
+    };
+    // Unless the walk found that they come in smaller portions.
+    let rows = outline.size.map_or(1, |size| size.height.max(1));
+    outline.band_rows = match outline.band_rows {
+        0 => rows,
+        band_rows => band_rows.min(rows),
     };
     (outline, walked.err())
 }

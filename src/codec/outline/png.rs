@@ -9,8 +9,9 @@ use crate::size::Size;
 const SIGNATURE_BYTES: u64 = 8;
 const CRC_BYTES: u64 = 4;
 
-/// Rows that the decoder keeps: this one, the one before, and one of expanded samples, with room to spare.
-const ROWS_HELD: u64 = 4;
+/// Rows that the decoder keeps: it shifts its buffer back after four, which may then be half full, and the buffer
+/// grows by doubling: old and new at once.
+const ROWS_HELD: u64 = 24;
 
 /// Finds IEND.
 pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline) -> Result<(), Flaw> {
@@ -33,9 +34,19 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
         match &name {
             b"IHDR" if length == 13 => {
                 outline.size = Some(Size::new(stream.u32_be()?, stream.u32_be()?));
-                outline.stored_bits = stream.byte()?;
-                let widest = outline.size.map_or(0, |size| u64::from(size.width) * 8);
-                outline.add_work(ROWS_HELD * widest);
+                let [bits, color, _, _, interlace] = stream.bytes()?;
+                outline.stored_bits = bits;
+                let samples = match color {
+                    2 => 3,
+                    4 => 2,
+                    6 => 4,
+                    _ => 1,
+                };
+                let row_bits =
+                    outline.size.map_or(0, |size| u64::from(size.width)) * samples * u64::from(bits);
+                outline.add_work(ROWS_HELD * (row_bits.div_ceil(8) + 1));
+                // The first row of an interlaced picture is complete after its last pass.
+                outline.band_rows = u32::from(interlace == 0);
             }
             b"IHDR" => return Err(Flaw::Damaged("its header has the wrong length")),
             b"acTL" if length >= 4 => outline.pictures = u64::from(stream.u32_be()?).max(1),

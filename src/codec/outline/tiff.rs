@@ -17,6 +17,13 @@ const MOST_ENTRIES: u64 = 4096;
 /// Values that are read at once from the tables of offsets and lengths.
 const VALUES_PER_BLOCK: u64 = 8192;
 
+/// Compression schemes whose data the decoder takes in whole.
+const JPEG: u64 = 7;
+const WEBP: u64 = 50_001;
+
+/// What the decoder spends on a strip's or tile's place and length.
+const TABLE_ENTRY_BYTES: u64 = 128;
+
 /// Follows the chain of directories.
 pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline) -> Result<(), Flaw> {
     let (dialect, mut next) = Dialect::read(stream)?;
@@ -173,8 +180,12 @@ struct Page {
     bits: u64,
     samples: u64,
     photometric: u64,
+    compression: u64,
+    predictor: u64,
     sample_format: u64,
     extra_samples: u64,
+    rows_per_strip: u64,
+    planar: u64,
     tile_width: u64,
     tile_height: u64,
     offsets: Option<Entry>,
@@ -194,6 +205,10 @@ impl Page {
             bits: 1,
             samples: 1,
             sample_format: 1,
+            rows_per_strip: u64::MAX,
+            planar: 1,
+            compression: 1,
+            predictor: 1,
             ..Self::default()
         };
         for entry in entries {
@@ -202,8 +217,12 @@ impl Page {
                 256 => &mut page.width,
                 257 => &mut page.height,
                 258 => &mut page.bits,
+                259 => &mut page.compression,
                 262 => &mut page.photometric,
                 277 => &mut page.samples,
+                278 => &mut page.rows_per_strip,
+                284 => &mut page.planar,
+                317 => &mut page.predictor,
                 322 => &mut page.tile_width,
                 323 => &mut page.tile_height,
                 338 => &mut page.extra_samples,
@@ -234,16 +253,41 @@ impl Page {
         outline.stored_bits = u8::try_from(self.bits).unwrap_or(u8::MAX);
         outline.refusal = self.refusal();
         outline.premultiplied = self.extra_samples == 1;
-        // The decoder fills a buffer of its own first, and a tile that the edge cuts goes through another.
-        let bytes = |width: u64, height: u64| {
-            let row_bits = width.saturating_mul(self.bits.saturating_mul(self.samples));
-            row_bits.div_ceil(8).saturating_mul(height)
-        };
-        let held = bytes(self.width, self.height).saturating_add(bytes(self.tile_width, self.tile_height));
-        outline.add_work(held);
+        self.describe_bands(outline);
         if self.has_exif {
             let warning = "the EXIF data of a TIFF are not carried over";
             outline.warnings.push(warning.to_owned());
+        }
+    }
+
+    /// How much of the picture comes at once, and what its decoder holds besides.
+    fn describe_bands(&self, outline: &mut Outline) {
+        let chunky = self.planar != 2;
+        outline.plain_tiff = chunky
+            && self.tile_width == 0
+            && (self.compression, self.predictor) == (1, 1)
+            && matches!(self.bits, 8 | 16)
+            && matches!(self.photometric, 1 | 2);
+        let (chunk_width, chunk_height) = match (self.tile_width, outline.plain_tiff) {
+            (_, true) => (self.width, 1),
+            (0, false) => (self.width, self.rows_per_strip.min(self.height)),
+            (tile_width, false) => (tile_width, self.tile_height),
+        };
+        let band_rows = chunk_height.min(self.height).max(1);
+        outline.band_rows = u32::try_from(band_rows).unwrap_or(u32::MAX);
+        let row_bits = chunk_width.saturating_mul(self.bits.saturating_mul(self.samples));
+        let chunk_bytes = row_bits.div_ceil(8).saturating_mul(chunk_height);
+        // Strips are unpacked where they belong, by way of a row where samples are left out. What must change
+        // places is unpacked next to it.
+        let in_place = chunky && self.tile_width == 0 && self.bits >= 8;
+        outline.add_work(if in_place {
+            row_bits.div_ceil(8)
+        } else {
+            chunk_bytes
+        });
+        if matches!(self.compression, JPEG | WEBP) {
+            // Unpacked by a decoder of its own, whole, from a copy in a buffer that doubled.
+            outline.add_work(chunk_bytes.saturating_mul(2));
         }
     }
 
@@ -306,9 +350,11 @@ impl Page {
                 longest = longest.max(size);
             }
         }
-        // The longest strip as it is stored, twice while it is unpacked, and both tables.
-        let held = longest.saturating_mul(2).saturating_add(count.saturating_mul(16));
-        outline.add_work(held);
+        if matches!(self.compression, JPEG | WEBP) {
+            outline.add_work(longest.saturating_mul(3));
+        }
+        // Both tables, and one of them once more as the values of a directory, in vectors that doubled.
+        outline.add_work(count.saturating_mul(TABLE_ENTRY_BYTES));
         Ok(())
     }
 }

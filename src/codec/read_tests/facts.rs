@@ -218,7 +218,7 @@ fn a_profile_of_another_colour_space_is_dropped_with_a_warning_that_names_it() {
 #[test]
 fn a_picture_whose_decoding_exceeds_the_limit_is_refused_before_it_is_decoded() {
     let folder = Folder::new();
-    let path = folder.file("a.png", &encoded(&picture(600, 500), ImageFormat::Png));
+    let path = folder.file("a.webp", &encoded(&picture(600, 500), ImageFormat::WebP));
     let needs = header(&path).decode_bytes;
     assert!(needs >= 600 * 500 * 3);
     let limits = DecodeLimits {

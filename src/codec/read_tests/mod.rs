@@ -2,6 +2,8 @@
 
 mod facts;
 mod hostile;
+mod portions;
+mod tiff_file;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,106 @@
+//! Owns the reading of pixels in the order in which they are stored, a band of rows at a time: a row of a PNG, a
+//! strip of a TIFF, the whole of what cannot be had in parts. Never turns a picture and never keeps a row that it
+//! has given.
+//!
+//! The road not taken: to read everything through the `image` crate, whose decoders give the picture whole.
+
+mod bmp;
+mod jpeg;
+mod png;
+mod tiff;
+mod tiff_plain;
+mod whole;
+mod window;
+
+use std::fs::File;
+use std::io::{BufReader, Read, Take};
+
+use image::ImageError;
+
+use super::file::Source;
+use super::layout::{PixelLayout, SourceFormat};
+use super::probe::DecodeLimits;
+use crate::size::Size;
+
+/// Stored rows, top to bottom.
+pub(super) trait Bands: Send {
+    /// Writes the next rows into `rows`: all that are left, or a multiple of [`Outline::band_rows`].
+    ///
+    /// [`Outline::band_rows`]: super::outline::Outline::band_rows
+    fn read(&mut self, rows: &mut [u8]) -> Result<(), Trouble>;
+}
+
+/// What a decoder says.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The file is not what its header said when it was probed.
+    Changed,
+    /// Its own words.
+    Decoder(ImageError),
+}
+
+impl<E: Into<ImageError>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::Decoder(error.into())
+    }
+}
+
+/// What the rows must be like, as it was probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    size: Size,
+    layout: PixelLayout,
+}
+
+impl Shape {
+    /// Bytes of a row.
+    fn row_bytes(self) -> usize {
+        self.layout.row_bytes(self.size.width)
+    }
+
+    /// Refuses a decoder that is going to give something else.
+    fn insist(self, size: Size, layout: Option<PixelLayout>) -> Result<(), Trouble> {
+        if (size, layout) == (self.size, Some(self.layout)) {
+            Ok(())
+        } else {
+            Err(Trouble::Changed)
+        }
+    }
+}
+
+/// Gets ready to read a source that was probed as having such samples. Panics of decoders are the caller's to
+/// fence, here and in [`Bands::read`].
+pub(super) fn open(
+    source: Source,
+    layout: PixelLayout,
+    limits: &DecodeLimits,
+) -> Result<Box<dyn Bands>, Trouble> {
+    let shape = Shape {
+        size: source.size,
+        layout,
+    };
+    Ok(match source.format {
+        SourceFormat::Png => Box::new(png::Rows::open(source, shape, limits)?),
+        SourceFormat::Tiff if source.outline.plain_tiff => {
+            Box::new(tiff_plain::Rows::open(source, shape, limits)?)
+        }
+        SourceFormat::Tiff => Box::new(tiff::Chunks::open(source, shape, limits)?),
+        SourceFormat::Jpeg => Box::new(jpeg::Picture::new(source, shape, limits)),
+        SourceFormat::Bmp => match source.outline.plain_bmp {
+            // The fourth byte is alpha to some writers, and how to tell is not ours to know.
+            Some(plain) if !layout.channels.has_alpha() => {
+                Box::new(bmp::Rows::open(source.file, plain, shape)?)
+            }
+            _ => Box::new(whole::Picture::new(source, shape, limits)),
+        },
+        SourceFormat::Webp => Box::new(whole::Picture::new(source, shape, limits)),
+    })
+}
+
+/// The file up to the end of its picture.
+type Bounded = BufReader<Take<File>>;
+
+fn bounded(source: Source) -> Bounded {
+    let image_bytes = source.outline.image_end.unwrap_or(u64::MAX);
+    BufReader::with_capacity(1 << 16, source.file.take(image_bytes))
+}
