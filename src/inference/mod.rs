@@ -8,6 +8,7 @@ pub mod library;
 pub mod profile;
 pub mod providers;
 pub mod session;
+mod tensor;
 
 use crate::config::Provider;
 use crate::error::{Disposition, Fault, ReasonCode};
