@@ -171,17 +171,7 @@ impl OrtUpscaler {
     }
 
     fn builder(&self, device_bytes: u64) -> ort::Result<SessionBuilder> {
-        let builder = Session::builder(&self.runtime.environment)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
-            // Patterns preallocate one block for the peak of a whole run: the largest possible single
-            // request, which a capped arena is likeliest to refuse. Off is faster here, too.
-            .with_memory_pattern(false)?
-            // Spinning workers would keep a core busy between the tiles of an otherwise idle service.
-            .with_intra_op_spinning(false)?;
-        let builder = match self.settings.threads {
-            Some(threads) => builder.with_intra_threads(threads)?,
-            None => builder,
-        };
+        let builder = base_builder(&self.runtime, self.settings.threads)?;
         let settings = ProviderSettings {
             device_id: self.settings.device_id,
             device_bytes,
@@ -201,6 +191,21 @@ impl OrtUpscaler {
             self.owner,
             "I9: a session was touched by a second thread"
         );
+    }
+}
+
+/// A session's options on whatever provider. `threads`: of the CPU provider; `None`: one per core.
+pub(super) fn base_builder(runtime: &Runtime, threads: Option<usize>) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(&runtime.environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        // Patterns preallocate one block for the peak of a whole run: the largest possible single
+        // request, which a capped arena is likeliest to refuse. Off is faster here, too.
+        .with_memory_pattern(false)?
+        // Spinning workers would keep a core busy between the tiles of an otherwise idle service.
+        .with_intra_op_spinning(false)?;
+    match threads {
+        Some(threads) => Ok(builder.with_intra_threads(threads)?),
+        None => Ok(builder),
     }
 }
 
