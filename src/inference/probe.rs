@@ -19,7 +19,7 @@ use reach::Reach;
 
 use super::Runtime;
 use super::card::{Element, ModelCard};
-use crate::clock::{Clock, SystemClock, seconds_between};
+use crate::clock::{SystemClock, seconds_between};
 use crate::error::{Disposition, Fault, Reason, ReasonCode};
 use crate::size::Size;
 

@@ -50,6 +50,8 @@ pub struct OrtUpscaler {
     model: Model,
     settings: SessionSettings,
     place: Place,
+    /// Which of the settings' providers that is.
+    position: usize,
     profile: Profile,
     prepared: Option<Prepared>,
     open: Option<OpenSession>,
@@ -110,6 +112,7 @@ impl OrtUpscaler {
         let mut upscaler = Self {
             runtime: runtime.clone(),
             place: place(first, &settings),
+            position: 0,
             profile: assumed(&model),
             model,
             settings,
@@ -130,8 +133,9 @@ impl OrtUpscaler {
     /// `skipped`. `false`, with no session open, if none does.
     fn open_first_of(&mut self, start: usize, device_bytes: u64, skipped: &mut Vec<SkippedProvider>) -> bool {
         let providers = self.settings.providers.clone();
-        for provider in providers.into_iter().skip(start) {
+        for (position, provider) in providers.into_iter().enumerate().skip(start) {
             self.place = place(provider, &self.settings);
+            self.position = position;
             match self.reopen(device_bytes) {
                 Ok(()) => return true,
                 Err(error) => skipped.push(providers::explain(provider, error.message())),
@@ -274,18 +278,12 @@ impl Upscaler for OrtUpscaler {
 
     fn fall_back(&mut self, device_bytes: u64) -> Result<bool, InferenceError> {
         self.owned_here();
-        let from = self.place.clone();
-        let position = self
-            .settings
-            .providers
-            .iter()
-            .position(|one| *one == from.provider);
-        let mut skipped = Vec::new();
-        let next = position.map_or(usize::MAX, |position| position + 1);
-        if next >= self.settings.providers.len() {
+        let (place, position) = (self.place.clone(), self.position);
+        if position + 1 >= self.settings.providers.len() {
             return Ok(false);
         }
-        let found = self.open_first_of(next, device_bytes, &mut skipped);
+        let mut skipped = Vec::new();
+        let found = self.open_first_of(position + 1, device_bytes, &mut skipped);
         for skipped in &skipped {
             tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
         }
@@ -293,7 +291,8 @@ impl Upscaler for OrtUpscaler {
             self.profile = assumed(&self.model);
         } else {
             // As before, but closed: the next `prepare` opens it anew.
-            self.place = from;
+            self.place = place;
+            self.position = position;
         }
         Ok(found)
     }

@@ -52,12 +52,23 @@ pub(super) fn noise(size: Size, channels: usize, swing: f32, seed: u64) -> Vec<f
         .collect()
 }
 
-/// The natural patch with film grain: noise of this swing on top, cut off at black and white.
-pub(super) fn grainy_patch(size: Size, channels: usize, swing: f32, seed: u64) -> Vec<f32> {
-    let grain = noise(size, channels, swing, seed);
-    let patch = patch(size, channels);
-    let grainy = patch.iter().zip(grain);
-    grainy.map(|(value, grain)| (value + grain - 0.5).clamp(0.0, 1.0)).collect()
+/// The natural patch twice, one above the other: as it is, and under film grain, noise of this swing on top.
+pub(super) fn patch_and_grain(size: Size, channels: usize, swing: f32) -> Vec<f32> {
+    let half = Size::new(size.width, size.height / 2);
+    let rest = Size::new(size.width, size.height - half.height);
+    let grain = noise(rest, channels, swing, 1);
+    let grainy: Vec<f32> = patch(rest, channels)
+        .iter()
+        .zip(grain)
+        .map(|(value, grain)| (value + grain - 0.5).clamp(0.0, 1.0))
+        .collect();
+    let clean = patch(half, channels);
+    let planes = clean
+        .chunks_exact(half.pixels() as usize)
+        .zip(grainy.chunks_exact(rest.pixels() as usize));
+    planes
+        .flat_map(|(clean, grainy)| [clean, grainy].concat())
+        .collect()
 }
 
 #[cfg(test)]
@@ -75,11 +86,28 @@ mod tests {
     }
 
     #[test]
+    fn the_grainy_half_lies_below_the_clean_one_in_every_plane() {
+        let size = Size::new(32, 17);
+        let both = patch_and_grain(size, 3, 0.1);
+        let clean = patch(Size::new(32, 8), 3);
+        assert_eq!(both.len(), 3 * 32 * 17);
+        for plane in 0..3 {
+            assert_eq!(
+                both[plane * 32 * 17..][..32 * 8],
+                clean[plane * 32 * 8..][..32 * 8]
+            );
+        }
+    }
+
+    #[test]
     fn noise_keeps_its_swing_and_fills_it() {
         let noise = noise(Size::new(64, 64), 3, 0.25, 7);
-        let (low, high) = noise
-            .iter()
-            .fold((1.0f32, 0.0f32), |(low, high), value| (low.min(*value), high.max(*value)));
-        assert!((0.25..0.26).contains(&low) && (0.74..=0.75).contains(&high), "{low} {high}");
+        let (low, high) = noise.iter().fold((1.0f32, 0.0f32), |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        });
+        assert!(
+            (0.25..0.26).contains(&low) && (0.74..=0.75).contains(&high),
+            "{low} {high}"
+        );
     }
 }

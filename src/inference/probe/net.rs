@@ -1,6 +1,7 @@
 //! Owns the session of a model that is being probed, and how much it may still be run. Never draws conclusions.
 
-use ort::session::{Outlet, Session};
+use ort::session::Session;
+use ort::value::Outlet;
 
 use super::super::InferenceError;
 use super::super::arena::CpuArena;
@@ -17,7 +18,7 @@ use crate::size::Size;
 pub(super) const ARENA_BYTES: u64 = 2 << 30;
 
 /// What the dear measurements (reach, seams) may cost together, seconds: with the cheap ones a minute on two cores.
-const SECONDS_MOST: f64 = 40.0;
+const SECONDS_MOST: f64 = 45.0;
 
 /// A model that can be run at any size, as far as it can.
 pub(super) struct Net<'a> {
@@ -147,12 +148,16 @@ impl<'a> Net<'a> {
         };
         let pictures = Pictures { data, count, size };
         let begun = self.clock.monotonic();
-        let output = tensor::run(&mut open.session, &self.format, pictures, &mut self.scratch, |result| {
-            Output {
+        let output = tensor::run(
+            &mut open.session,
+            &self.format,
+            pictures,
+            &mut self.scratch,
+            |result| Output {
                 data: result.data.to_vec(),
                 size: result.size,
-            }
-        })?;
+            },
+        )?;
         let seconds = seconds_between(begun, self.clock.monotonic());
         self.allowance.note(count as u64 * size.pixels(), seconds);
         Ok(output)
@@ -174,9 +179,9 @@ mod tests {
         allowance.note(4096, 30.0);
         assert!(allowance.covers(u64::MAX), "the first run is no measure");
         allowance.note(4096, 4.0);
-        assert!(allowance.covers(40_960) && !allowance.covers(40_961));
-        allowance.note(40_000, 1.0);
-        assert!(allowance.covers(960) && !allowance.covers(961));
+        assert!(allowance.covers(46_080) && !allowance.covers(46_081));
+        allowance.note(46_000, 1.0);
+        assert!(allowance.covers(80) && !allowance.covers(81));
     }
 
     #[test]
