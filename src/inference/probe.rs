@@ -141,7 +141,8 @@ const LARGEST_HALO_PX: u32 = 48;
 /// Finds the card of a model, on the CPU provider and under a capped arena. No other session on the CPU provider may be
 /// open in this process meanwhile, because its arena is the process's.
 ///
-/// Takes seconds; a slow net about three quarters of a minute, and then perhaps without a receptive radius.
+/// Takes seconds. A slow net takes about three quarters of a minute, and may then end without a receptive radius or with
+/// fewer seam errors; on a busy machine two minutes, and whatever run is then under way.
 ///
 /// # Errors
 /// [`ProbeError`], if it is no upscaler or cannot be run here.

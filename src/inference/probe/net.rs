@@ -17,8 +17,12 @@ use crate::size::Size;
 /// Cap of the arena while probing: four times of what the largest strip takes in a large net.
 pub(super) const ARENA_BYTES: u64 = 2 << 30;
 
-/// What the dear measurements (reach, seams) may cost together, seconds: with the cheap ones a minute on two cores.
+/// What all runs together may cost on a machine that has nothing else to do, seconds.
 const SECONDS_MOST: f64 = 45.0;
+
+/// Nothing dear is begun after so many seconds, however busy the machine is. Well above the other limit: a card is kept
+/// for good, and should not be a poor one because something was compiled meanwhile.
+const SECONDS_MOST_BUSY: f64 = 120.0;
 
 /// A model that can be run at any size, as far as it can.
 pub(super) struct Net<'a> {
@@ -45,29 +49,27 @@ pub(super) struct Output {
     pub(super) size: Size,
 }
 
-/// Input pixels that may still be run, from the speed of early runs.
+/// How many input pixels may still be run: what the fastest run so far would do in [`SECONDS_MOST`]. The fastest,
+/// because the others tell of the machine's other work: on two busy cores the same run was seen to take ten times as
+/// long.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Allowance {
-    runs: u32,
-    left: Option<u64>,
+    spent_pixels: u64,
+    spent_seconds: f64,
+    fastest_pixels_per_second: f64,
 }
 
 impl Allowance {
-    /// Takes note of a run. The second one sets the speed: the first also pays for the arena's growth.
+    /// Takes note of a run.
     fn note(&mut self, pixels: u64, seconds: f64) {
-        const SETS_THE_SPEED: u32 = 2;
-        self.runs += 1;
-        match &mut self.left {
-            Some(left) => *left = left.saturating_sub(pixels),
-            None if self.runs == SETS_THE_SPEED => {
-                self.left = Some((pixels as f64 * SECONDS_MOST / seconds) as u64);
-            }
-            None => {}
-        }
+        self.spent_pixels += pixels;
+        self.spent_seconds += seconds;
+        self.fastest_pixels_per_second = self.fastest_pixels_per_second.max(pixels as f64 / seconds);
     }
 
     fn covers(&self, pixels: u64) -> bool {
-        self.left.is_none_or(|left| pixels <= left)
+        let most_pixels = self.fastest_pixels_per_second * SECONDS_MOST;
+        (self.spent_pixels + pixels) as f64 <= most_pixels && self.spent_seconds < SECONDS_MOST_BUSY
     }
 }
 
@@ -176,12 +178,21 @@ mod tests {
     #[test]
     fn a_slow_net_is_not_run_for_ever() {
         let mut allowance = Allowance::default();
-        allowance.note(4096, 30.0);
-        assert!(allowance.covers(u64::MAX), "the first run is no measure");
-        allowance.note(4096, 4.0);
-        assert!(allowance.covers(46_080) && !allowance.covers(46_081));
-        allowance.note(46_000, 1.0);
-        assert!(allowance.covers(80) && !allowance.covers(81));
+        allowance.note(4_000, 4.0);
+        assert!(allowance.covers(41_000) && !allowance.covers(41_001));
+        allowance.note(40_000, 40.0);
+        assert!(allowance.covers(1_000) && !allowance.covers(1_001));
+    }
+
+    #[test]
+    fn a_busy_machine_does_not_spoil_a_card_but_has_its_end() {
+        let mut allowance = Allowance::default();
+        allowance.note(4_000, 20.0);
+        allowance.note(4_000, 1.0);
+        allowance.note(4_000, 60.0);
+        assert!(allowance.covers(160_000));
+        allowance.note(4_000, 60.0);
+        assert!(!allowance.covers(1));
     }
 
     #[test]
