@@ -5,9 +5,11 @@ pub mod arena;
 pub mod card;
 pub mod classify;
 pub mod library;
+pub mod probe;
 pub mod profile;
 pub mod providers;
 pub mod session;
+mod tensor;
 
 use crate::config::Provider;
 use crate::error::{Disposition, Fault, ReasonCode};
