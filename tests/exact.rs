@@ -106,7 +106,7 @@ fn tiled_equals_untiled_at_every_pixel() {
     for model in ["span-x2", "span-x4"] {
         let (mut upscaler, _) = OrtUpscaler::open(
             &support::runtime(),
-            Model::find(model).unwrap(),
+            Model::built_in(model).unwrap(),
             session(),
             4 << 30,
         )

@@ -20,6 +20,7 @@ mod upscale;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
@@ -27,6 +28,8 @@ use self::args::{Cli, Command};
 use self::exit::{Exit, Failure};
 use self::out::complain;
 use crate::config::{Config, locate, places};
+use crate::fs::RealFilesystem;
+use crate::inference::Catalogue;
 
 /// Threads of the control plane: it waits for files, timers and the ledger, all day long.
 const CONTROL_THREADS: usize = 2;
@@ -101,7 +104,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Upscale(args) => upscale::upscale(config, &args),
         Command::Status(json) => status::status(config, json.json),
         Command::Jobs(command) => jobs::jobs(config, command),
-        Command::Models(command) => models::models(command),
+        Command::Models(command) => models::models(config, command),
         Command::Config(command) => self::config::config(config, command),
         Command::Doctor(json) => doctor::doctor(config, json.json),
         Command::Completions { shell } => shell::completions(shell),
@@ -136,6 +139,26 @@ fn load_or_default(named: Option<&Path>) -> Result<Config, Failure> {
             ..Config::default()
         }),
     }
+}
+
+/// The models of a command that is not the daemon: those of the state directory, and those that the person has for
+/// themselves. Says when one has to be examined first, because somebody waits.
+fn catalogue(config: &Config) -> Arc<Catalogue> {
+    let mut places = vec![config.state_dir.clone()];
+    if data_home() != config.state_dir {
+        places.push(data_home());
+    }
+    catalogue_of(places, config)
+}
+
+/// The models that the daemon finds with this configuration.
+fn daemon_catalogue(config: &Config) -> Arc<Catalogue> {
+    catalogue_of(vec![config.state_dir.clone()], config)
+}
+
+fn catalogue_of(places: Vec<PathBuf>, config: &Config) -> Arc<Catalogue> {
+    let catalogue = Catalogue::new(places, config.runtime.library.clone(), RealFilesystem::shared());
+    Arc::new(catalogue.with_notice(|text| complain(text)))
 }
 
 /// Where a command without a configuration keeps what is worth keeping.
@@ -185,9 +208,9 @@ mod tests {
             "unrecognized subcommand 'statsu'; tip: a similar subcommand exists: 'status'; see `upscaled --help`"
         );
         assert_eq!(
-            line(&["upscaled", "upscale", "a", "--tiling", "comfy"]),
-            "--tiling \"comfy\" is not available in this version; use \"auto\", \"exact\" or \"none\"; see \
-             `upscaled upscale --help`"
+            line(&["upscaled", "upscale", "a", "--format", "avif"]),
+            "--format \"avif\" is not available in this version; use \"same\", \"jpeg\", \"png\", \"webp\" or \
+             \"tiff\"; see `upscaled upscale --help`"
         );
     }
 }

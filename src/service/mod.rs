@@ -32,7 +32,7 @@ use tokio::sync::{Notify, watch};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Provider};
 use crate::fs::RealFilesystem;
-use crate::inference::SessionSettings;
+use crate::inference::{Catalogue, SessionSettings};
 use crate::pipeline::executor::{DeviceFacts, Executor, ExecutorSettings};
 use crate::publish::{Instance, Publisher};
 use crate::queue::{InstanceLock, Store};
@@ -62,6 +62,7 @@ pub async fn run(config: Config, config_path: PathBuf) -> Result<(), ServiceErro
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
+    start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
     let mut intakes = Intakes::start(&shared);
     let (end, ended) = watch::channel(false);
@@ -130,6 +131,7 @@ pub async fn once(
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
+    start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
     let worker = Worker::new(Arc::clone(&shared), house.executor()?, stopping.clone());
     let mut queueing = Queueing::new(Arc::clone(&shared), worker);
@@ -195,6 +197,11 @@ impl House {
         let store = Store::open(&config.state_dir, clock.clone()).await?;
         let fs = RealFilesystem::shared();
         let publisher = Publisher::new(Arc::clone(&fs), Instance::of_state_dir(&config.state_dir));
+        let catalogue = Catalogue::new(
+            vec![config.state_dir.clone()],
+            config.runtime.library.clone(),
+            Arc::clone(&fs),
+        );
         // Unlike any other process's, also after the kernel has used the number again.
         let owner = format!("{}@{}", std::process::id(), clock.wall().as_millisecond());
         let (sender, receiver) = watch::channel(Arc::new(config));
@@ -204,10 +211,12 @@ impl House {
             fs,
             publisher,
             owner,
+            catalogue: Arc::new(catalogue),
             config: receiver,
             blocks: blocks::Blocks::default(),
             work: Notify::new(),
             news: Notify::new(),
+            model_changed: Notify::new(),
             pulse: watchdog::Pulse::default(),
             current: std::sync::Mutex::default(),
             device: std::sync::Mutex::new(DeviceFacts::default()),
@@ -225,7 +234,7 @@ impl House {
 
     fn executor(&mut self) -> Result<Executor, ServiceError> {
         Ok(Executor::start(
-            executor_settings(&self.shared.config()),
+            executor_settings(&self.shared.config(), &self.shared.catalogue),
             self.shared.clock.clone(),
         )?)
     }
@@ -247,6 +256,11 @@ impl House {
                 );
             }
             Ok(new) => {
+                if let Err(error) = start::check_models(&self.shared.catalogue, &new).await {
+                    tracing::error!("{error}");
+                    tracing::error!("the configuration before stays in force");
+                    return watchdog::ready("watching");
+                }
                 intakes.stop().await;
                 self.shared.blocks.retain(|name| new.folder(name).is_some());
                 self.config.send_replace(Arc::new(new));
@@ -286,9 +300,10 @@ fn only(mut config: Config, folder: Option<&str>) -> Result<Config, ServiceError
 }
 
 /// What the configuration says to the executor. One executor, on the first device.
-pub fn executor_settings(config: &Config) -> ExecutorSettings {
+pub fn executor_settings(config: &Config, catalogue: &Arc<Catalogue>) -> ExecutorSettings {
     let runtime = &config.runtime;
     ExecutorSettings {
+        catalogue: Arc::clone(catalogue),
         library: runtime.library.clone(),
         session: SessionSettings {
             providers: runtime.providers.clone(),
