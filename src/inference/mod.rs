@@ -10,6 +10,7 @@ pub mod profile;
 pub mod providers;
 pub mod reference;
 pub mod session;
+mod tensor;
 
 use crate::config::Provider;
 use crate::error::{Disposition, Fault, ReasonCode};

@@ -6,7 +6,6 @@ use std::thread::ThreadId;
 
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::TensorRef;
 
 use super::arena::{self, CpuArena};
 use super::card::{Model, ModelCard};
@@ -14,7 +13,8 @@ use super::classify::classify;
 use super::library::Runtime;
 use super::profile::Profile;
 use super::providers::{self, ProviderSettings, SkippedProvider};
-use super::{InferenceError, PLANES, Place, Planes, Upscaler};
+use super::tensor::{self, Format, Scratch};
+use super::{InferenceError, Place, Planes, Upscaler};
 use crate::config::{Precision, Provider};
 use crate::size::Size;
 use crate::tiling::MemoryNeed;
@@ -51,15 +51,36 @@ pub struct OrtUpscaler {
     settings: SessionSettings,
     place: Place,
     profile: Profile,
-    shape: Option<(Size, u32, u64)>,
+    prepared: Option<Prepared>,
     open: Option<OpenSession>,
+    scratch: Scratch,
     owner: ThreadId,
+}
+
+/// What the open session was last opened for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Prepared {
+    window: Size,
+    batch: u32,
+}
+
+impl Prepared {
+    /// Whether the session can stay for other windows: none larger, so that no region has to grow in an arena that is
+    /// already in pieces; not much smaller either, because an arena never gives back what the larger ones took.
+    fn serves(self, next: Self) -> bool {
+        let run_pixels = |of: Self| of.window.pixels() * u64::from(of.batch);
+        next.window.pixels() <= self.window.pixels()
+            && next.batch <= self.batch
+            && run_pixels(next) * 2 >= run_pixels(self)
+    }
 }
 
 /// The session before the arena: fields drop in order, and the arena must outlive the session.
 struct OpenSession {
     session: Session,
     arena: Option<CpuArena>,
+    /// The budget that was enforced when it was opened.
+    device_bytes: u64,
 }
 
 impl std::fmt::Debug for OrtUpscaler {
@@ -83,34 +104,46 @@ impl OrtUpscaler {
         settings: SessionSettings,
         device_bytes: u64,
     ) -> Result<(Self, Vec<SkippedProvider>), InferenceError> {
+        let [first, ..] = settings.providers[..] else {
+            return Err(InferenceError::NoProvider(Vec::new()));
+        };
+        let mut upscaler = Self {
+            runtime: runtime.clone(),
+            place: place(first, &settings),
+            profile: assumed(&model),
+            model,
+            settings,
+            prepared: None,
+            open: None,
+            scratch: Scratch::default(),
+            owner: std::thread::current().id(),
+        };
         let mut skipped = Vec::new();
-        for provider in settings.providers.clone() {
-            let place = Place {
-                provider,
-                device: providers::device_name(provider, settings.device_id),
-                precision: providers::precision_name(provider, settings.precision),
-            };
-            let mut upscaler = Self {
-                runtime: runtime.clone(),
-                model: model.clone(),
-                settings: settings.clone(),
-                place,
-                profile: model.cpu_profile.clone().unwrap_or(UNMEASURED),
-                shape: None,
-                open: None,
-                owner: std::thread::current().id(),
-            };
-            match upscaler.reopen(device_bytes) {
-                Ok(()) => return Ok((upscaler, skipped)),
+        if upscaler.open_first_of(0, device_bytes, &mut skipped) {
+            Ok((upscaler, skipped))
+        } else {
+            Err(InferenceError::NoProvider(skipped))
+        }
+    }
+
+    /// Opens the session on the first provider, from this one of the settings on, that works; the others are added to
+    /// `skipped`. `false`, with no session open, if none does.
+    fn open_first_of(&mut self, start: usize, device_bytes: u64, skipped: &mut Vec<SkippedProvider>) -> bool {
+        let providers = self.settings.providers.clone();
+        for provider in providers.into_iter().skip(start) {
+            self.place = place(provider, &self.settings);
+            match self.reopen(device_bytes) {
+                Ok(()) => return true,
                 Err(error) => skipped.push(providers::explain(provider, error.message())),
             }
         }
-        Err(InferenceError::NoProvider(skipped))
+        false
     }
 
     /// Ends the session and its arena, then opens both anew: nothing of earlier shapes stays allocated.
     fn reopen(&mut self, device_bytes: u64) -> ort::Result<()> {
         self.open = None;
+        self.prepared = None;
         let arena = match self.place.provider {
             Provider::Cpu => Some(CpuArena::register(&self.runtime.environment, device_bytes)?),
             Provider::Cuda | Provider::Tensorrt => None,
@@ -129,7 +162,11 @@ impl OrtUpscaler {
             })?;
         }
         let session = builder.commit_from_memory(&self.model.onnx)?;
-        self.open = Some(OpenSession { session, arena });
+        self.open = Some(OpenSession {
+            session,
+            arena,
+            device_bytes,
+        });
         Ok(())
     }
 
@@ -167,6 +204,19 @@ impl OrtUpscaler {
     }
 }
 
+fn place(provider: Provider, settings: &SessionSettings) -> Place {
+    Place {
+        provider,
+        device: providers::device_name(provider, settings.device_id),
+        precision: providers::precision_name(provider, settings.precision),
+    }
+}
+
+/// The profile to begin with at a place where nothing was measured.
+fn assumed(model: &Model) -> Profile {
+    model.cpu_profile.clone().unwrap_or(UNMEASURED)
+}
+
 impl Upscaler for OrtUpscaler {
     fn card(&self) -> &ModelCard {
         &self.model.card
@@ -182,60 +232,65 @@ impl Upscaler for OrtUpscaler {
 
     fn prepare(&mut self, window: Size, batch: u32, device_bytes: u64) -> Result<(), InferenceError> {
         self.owned_here();
-        if self.open.is_some()
-            && self
-                .shape
-                .is_none_or(|shape| shape == (window, batch, device_bytes))
-        {
-            self.shape = Some((window, batch, device_bytes));
-            return Ok(());
+        let next = Prepared { window, batch };
+        // Another budget is another cap on the arena, which is set when it is made. A smaller one counts as well: it
+        // is a promise, also where the windows would stay below it.
+        let same_budget = self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.device_bytes == device_bytes);
+        match self.prepared {
+            None if same_budget => self.prepared = Some(next),
+            Some(prepared) if same_budget && prepared.serves(next) => {}
+            _ => {
+                self.reopen(device_bytes)
+                    .map_err(|error| classify(error.message()))?;
+                self.prepared = Some(next);
+            }
         }
-        // An arena keeps the regions of earlier shapes and fragments; a fresh one holds what this shape needs.
-        self.reopen(device_bytes)
-            .map_err(|error| classify(error.message()))?;
-        self.shape = Some((window, batch, device_bytes));
         Ok(())
     }
 
-    fn upscale(&mut self, tile: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError> {
+    fn upscale(&mut self, tiles: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError> {
         self.owned_here();
         let card = &self.model.card;
         let side = |len: u32| card.scale.of(len.saturating_sub(2 * card.border_crop_px));
-        let due = Size::new(side(tile.size.width), side(tile.size.height));
+        let due = Size::new(side(tiles.size.width), side(tiles.size.height));
         let Some(OpenSession { session, .. }) = &mut self.open else {
             return Err(InferenceError::Model(
                 "the session is closed after an earlier failure".to_owned(),
             ));
         };
-        let shape = [
-            tile.count,
-            PLANES,
-            tile.size.height as usize,
-            tile.size.width as usize,
-        ];
-        let mut run = || -> ort::Result<()> {
-            let input = TensorRef::from_array_view((shape, tile.data))?;
-            let outputs = session.run(ort::inputs![input])?;
-            let (shape, data) = outputs[0].try_extract_tensor::<f32>()?;
-            let wanted = [
-                tile.count as i64,
-                PLANES as i64,
-                i64::from(due.height),
-                i64::from(due.width),
-            ];
-            if **shape != wanted {
-                return Err(ort::Error::new(format!(
-                    "it returned the shape {shape:?} where {wanted:?} was due"
-                )));
-            }
-            take(Planes::batch(data, due, tile.count));
-            Ok(())
-        };
-        run().map_err(|error| classify(error.message()))
+        let format = Format::of(card);
+        let scratch = &mut self.scratch;
+        tensor::run_tiles(session, &format, card.batches, tiles, due, scratch, take)
+            .map_err(|error| classify(&error.to_string()))
     }
 
-    fn fall_back(&mut self, _device_bytes: u64) -> Result<bool, InferenceError> {
-        Ok(false)
+    fn fall_back(&mut self, device_bytes: u64) -> Result<bool, InferenceError> {
+        self.owned_here();
+        let from = self.place.clone();
+        let position = self
+            .settings
+            .providers
+            .iter()
+            .position(|one| *one == from.provider);
+        let mut skipped = Vec::new();
+        let next = position.map_or(usize::MAX, |position| position + 1);
+        if next >= self.settings.providers.len() {
+            return Ok(false);
+        }
+        let found = self.open_first_of(next, device_bytes, &mut skipped);
+        for skipped in &skipped {
+            tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
+        }
+        if found {
+            self.profile = assumed(&self.model);
+        } else {
+            // As before, but closed: the next `prepare` opens it anew.
+            self.place = from;
+        }
+        Ok(found)
     }
 
     fn device_peak_bytes(&self) -> Option<u64> {
