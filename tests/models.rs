@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails, and says what it was doing"
 )]
 
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "cli/desk.rs"]
 mod desk;
 mod support;

@@ -98,9 +98,26 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Examine a file for this program, in a process of its own
+    #[command(hide = true)]
+    Examine(ExamineArgs),
     /// Print the manual page
     #[command(after_help = "Example:\n  upscaled man | man -l -")]
     Man,
+}
+
+/// `examine`
+#[derive(Debug, Args)]
+pub struct ExamineArgs {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// ONNX Runtime
+    #[arg(long, value_name = "PATH")]
+    pub library: Option<PathBuf>,
+    /// Where its card is kept
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Vec<PathBuf>,
 }
 
 /// Every command that reports something.

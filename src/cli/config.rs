@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::ConfigCommand;
 use super::exit::{Exit, Failure};
-use super::out::{Out, shown};
+use super::out::{Out, complain, shown};
 use crate::config::{Config, EXAMPLE, Folder, locate, places};
 use crate::error::{one_line, plain};
 use crate::fs::{Filesystem, RealFilesystem};
@@ -84,7 +84,7 @@ fn check(out: &mut Out, named: Option<&Path>, json: bool) -> Result<Exit, Failur
 
 /// The folders whose model cannot be used, one line each.
 fn unusable_models(config: &Config) -> Vec<String> {
-    let catalogue = super::daemon_catalogue(config);
+    let catalogue = super::daemon_catalogue(config).with_notice(|text| complain(text));
     let told = |folder: &Folder| {
         let error = catalogue.card(&folder.recipe.model).err()?;
         Some(one_line(&format!("[[folder]] {:?} model: {error}", folder.name)))

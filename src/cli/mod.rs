@@ -108,6 +108,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Config(command) => self::config::config(config, command),
         Command::Doctor(json) => doctor::doctor(config, json.json),
         Command::Completions { shell } => shell::completions(shell),
+        Command::Examine(args) => models::examine(args),
         Command::Man => shell::man(),
     }
 }
@@ -148,17 +149,18 @@ fn catalogue(config: &Config) -> Arc<Catalogue> {
     if data_home() != config.state_dir {
         places.push(data_home());
     }
-    catalogue_of(places, config)
+    Arc::new(catalogue_of(places, config).with_notice(|text| complain(text)))
 }
 
 /// The models that the daemon finds with this configuration.
-fn daemon_catalogue(config: &Config) -> Arc<Catalogue> {
+fn daemon_catalogue(config: &Config) -> Catalogue {
     catalogue_of(vec![config.state_dir.clone()], config)
 }
 
-fn catalogue_of(places: Vec<PathBuf>, config: &Config) -> Arc<Catalogue> {
+fn catalogue_of(places: Vec<PathBuf>, config: &Config) -> Catalogue {
     let catalogue = Catalogue::new(places, config.runtime.library.clone(), RealFilesystem::shared());
-    Arc::new(catalogue.with_notice(|text| complain(text)))
+    // Not by its path: a daemon that runs on while its binary is replaced asks itself, not its successor.
+    catalogue.examined_by("/proc/self/exe")
 }
 
 /// Where a command without a configuration keeps what is worth keeping.

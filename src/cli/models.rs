@@ -5,11 +5,13 @@ mod verify;
 
 use std::path::Path;
 
-use super::args::ModelsCommand;
+use super::args::{ExamineArgs, ModelsCommand};
 use super::exit::{Exit, Failure};
 use super::out::{Out, bytes, complain};
-use crate::inference::ModelCard;
+use crate::fs::RealFilesystem;
 use crate::inference::catalogue::Listed;
+use crate::inference::catalogue::apart::Answer;
+use crate::inference::{Catalogue, ModelCard};
 
 /// Lists the models, tells about one, or tries one.
 pub fn models(named: Option<&Path>, command: ModelsCommand) -> Result<Exit, Failure> {
@@ -36,6 +38,15 @@ pub fn models(named: Option<&Path>, command: ModelsCommand) -> Result<Exit, Fail
     };
     out.flush()?;
     Ok(exit)
+}
+
+/// Examines a file for another process of this program.
+pub fn examine(args: ExamineArgs) -> Result<Exit, Failure> {
+    let catalogue = Catalogue::new(args.state_dir, args.library, RealFilesystem::shared());
+    let mut out = Out::stdout();
+    out.json(&Answer::from(catalogue.card_at(&args.file)))?;
+    out.flush()?;
+    Ok(Exit::Done)
 }
 
 /// Files that cannot be used, or not by their name, are told with the reason. With `json` on stderr: the document is an

@@ -5,6 +5,7 @@
 //! under another name or in another place is known. Whoever only needs the card pays a `stat` for it; the weights
 //! are read when a session is opened and belong to that session.
 
+pub mod apart;
 mod cards;
 mod file;
 
@@ -114,6 +115,8 @@ pub struct Catalogue {
     library: Option<PathBuf>,
     cards: CardCache,
     notice: Notice,
+    /// Who examines; `None`: this process.
+    program: Option<PathBuf>,
     /// What is known of each file, by its path. The inner lock is held while a file is examined: whoever asks
     /// meanwhile for the same one waits for the answer instead of examining it too.
     seen: Mutex<HashMap<PathBuf, Arc<Mutex<Option<Seen>>>>>,
@@ -143,7 +146,7 @@ impl PartialEq for Catalogue {
 
 /// Where a name leads.
 enum Lead {
-    BuiltIn(Model),
+    BuiltIn(Box<Model>),
     File(PathBuf),
 }
 
@@ -157,6 +160,7 @@ impl Catalogue {
             state_dirs,
             library,
             notice: Box::new(|text| tracing::info!("{text}")),
+            program: None,
             seen: Mutex::default(),
         }
     }
@@ -165,6 +169,13 @@ impl Catalogue {
     #[must_use]
     pub fn with_notice(mut self, notice: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.notice = Box::new(notice);
+        self
+    }
+
+    /// Lets `program` examine files, which is this one under its [`apart::COMMAND`]: see [`apart`].
+    #[must_use]
+    pub fn examined_by(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
         self
     }
 
@@ -181,13 +192,22 @@ impl Catalogue {
         }
     }
 
+    /// What is known of the model in this file, whatever its name is.
+    ///
+    /// # Errors
+    /// As [`Catalogue::card`].
+    pub fn card_at(&self, path: &Path) -> Result<ModelCard, ModelError> {
+        let stem = path.file_stem().unwrap_or_default();
+        self.card_of(&one_line(&stem.to_string_lossy()), path)
+    }
+
     /// The model that `name` means, with its weights in memory.
     ///
     /// # Errors
     /// As [`Catalogue::card`].
     pub fn find(&self, name: &str) -> Result<Model, ModelError> {
         let path = match self.lead(name)? {
-            Lead::BuiltIn(model) => return Ok(model),
+            Lead::BuiltIn(model) => return Ok(*model),
             Lead::File(path) => path,
         };
         for _ in 0..READS_MAX {
@@ -198,11 +218,7 @@ impl Catalogue {
                 return Ok(file.into_model(card));
             }
         }
-        Err(ModelError::Unreadable {
-            path: shown(&path),
-            why: "it changes all the time".to_owned(),
-            next: "wait until it is written",
-        })
+        Err(changing(&path))
     }
 
     /// What the processor makes of the model's patch. Kept beside its card; made now where that could not be.
@@ -265,7 +281,7 @@ impl Catalogue {
 
     fn lead(&self, name: &str) -> Result<Lead, ModelError> {
         if let Some(model) = Model::built_in(name) {
-            return Ok(Lead::BuiltIn(model));
+            return Ok(Lead::BuiltIn(Box::new(model)));
         }
         if is_path(name) {
             return Ok(Lead::File(PathBuf::from(name)));
@@ -352,13 +368,28 @@ impl Catalogue {
     fn known_or_examined(&self, name: &str, path: &Path, file: BroughtFile) -> Result<ModelCard, ModelError> {
         let name = card_name(name, path);
         if let Some(card) = self.cards.get(&file.sha256) {
-            return Ok(file.named(card, name, path));
+            return Ok(file::named(card, name, path));
         }
-        let runtime = Runtime::load(self.library.as_deref())?;
         (self.notice)(&format!(
             "examining the model {}; once, it may take a minute",
             shown(path)
         ));
+        let Some(program) = &self.program else {
+            return self.examined_here(file, name, path);
+        };
+        let library = Runtime::locate(self.library.as_deref())?;
+        let sha256 = file.sha256.clone();
+        // Not in memory twice while it is examined.
+        drop(file);
+        let card = apart::examine(program, &library, &self.state_dirs, path)?;
+        if card.sha256 != sha256 {
+            return Err(changing(path));
+        }
+        Ok(file::named(card, name, path))
+    }
+
+    fn examined_here(&self, file: BroughtFile, name: String, path: &Path) -> Result<ModelCard, ModelError> {
+        let runtime = Runtime::load(self.library.as_deref())?;
         let card = file.examine(&runtime, name, path)?;
         self.cards.put(&card);
         let model = file.into_model(card);
@@ -367,6 +398,14 @@ impl Catalogue {
             tracing::warn!("no reference could be made of {}: {error}", shown(path));
         }
         Ok(model.card)
+    }
+}
+
+fn changing(path: &Path) -> ModelError {
+    ModelError::Unreadable {
+        path: shown(path),
+        why: "it changes while it is read".to_owned(),
+        next: "wait until it is written",
     }
 }
 

@@ -52,13 +52,17 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Between two signs of life while something runs that reports no progress.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until a signal ends it.
+/// Runs the daemon until a signal ends it. `catalogue` finds its models.
 ///
 /// # Errors
 /// [`ServiceError`]: it cannot start, or must not go on.
-pub async fn run(config: Config, config_path: PathBuf) -> Result<(), ServiceError> {
+pub async fn run(
+    config: Config,
+    config_path: PathBuf,
+    catalogue: Arc<Catalogue>,
+) -> Result<(), ServiceError> {
     let mut wishes = signals::listen()?;
-    let mut house = House::open(config, &config_path, None).await?;
+    let mut house = House::open(config, &config_path, catalogue, None).await?;
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
@@ -122,12 +126,13 @@ pub struct Pass {
 pub async fn once(
     config: Config,
     config_path: PathBuf,
+    catalogue: Arc<Catalogue>,
     folder: Option<&str>,
     on_end: OnEnd,
 ) -> Result<Pass, ServiceError> {
     let mut wishes = signals::listen()?;
     let config = only(config, folder)?;
-    let mut house = House::open(config, &config_path, Some(on_end)).await?;
+    let mut house = House::open(config, &config_path, catalogue, Some(on_end)).await?;
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
@@ -187,7 +192,12 @@ struct House {
 }
 
 impl House {
-    async fn open(config: Config, config_path: &Path, on_end: Option<OnEnd>) -> Result<Self, ServiceError> {
+    async fn open(
+        config: Config,
+        config_path: &Path,
+        catalogue: Arc<Catalogue>,
+        on_end: Option<OnEnd>,
+    ) -> Result<Self, ServiceError> {
         if config.folders.is_empty() {
             return Err(ServiceError::NoFolder(config_path.display().to_string()));
         }
@@ -197,11 +207,6 @@ impl House {
         let store = Store::open(&config.state_dir, clock.clone()).await?;
         let fs = RealFilesystem::shared();
         let publisher = Publisher::new(Arc::clone(&fs), Instance::of_state_dir(&config.state_dir));
-        let catalogue = Catalogue::new(
-            vec![config.state_dir.clone()],
-            config.runtime.library.clone(),
-            Arc::clone(&fs),
-        );
         // Unlike any other process's, also after the kernel has used the number again.
         let owner = format!("{}@{}", std::process::id(), clock.wall().as_millisecond());
         let (sender, receiver) = watch::channel(Arc::new(config));
@@ -211,7 +216,7 @@ impl House {
             fs,
             publisher,
             owner,
-            catalogue: Arc::new(catalogue),
+            catalogue,
             config: receiver,
             blocks: blocks::Blocks::default(),
             work: Notify::new(),

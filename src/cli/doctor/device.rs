@@ -1,7 +1,10 @@
 //! Owns the checks of what computes: the runtime, every provider, and a model on the first that works. Loads for
 //! real, because nothing else tells whether a library or a driver is missing.
 
+use std::sync::Arc;
+
 use super::super::daemon_catalogue;
+use super::super::out::complain;
 use super::Check;
 use crate::config::{Config, Provider};
 use crate::inference::library::REMEDY;
@@ -46,7 +49,7 @@ pub fn check(config: &Config) -> Found {
         format!("ONNX Runtime {}, {}", runtime.version(), runtime.path.display()),
     )];
     let mut usable: Vec<(Provider, OrtUpscaler)> = Vec::new();
-    let catalogue = daemon_catalogue(config);
+    let catalogue = Arc::new(daemon_catalogue(config).with_notice(|text| complain(text)));
     let model = model(config, &catalogue);
     let mut missing: Vec<SkippedProvider> = Vec::new();
     for provider in PROVIDERS {

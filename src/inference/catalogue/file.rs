@@ -77,15 +77,6 @@ impl BroughtFile {
         Err(unusable(path, "it cannot be examined by this version"))
     }
 
-    /// A card that was kept, under the name and the place of now.
-    pub fn named(&self, card: ModelCard, name: String, path: &Path) -> ModelCard {
-        ModelCard {
-            name: name.into(),
-            source: shown(path).into(),
-            ..card
-        }
-    }
-
     /// The model, ready to be loaded.
     pub fn into_model(self, card: ModelCard) -> Model {
         Model {
@@ -97,7 +88,17 @@ impl BroughtFile {
     }
 }
 
-fn unusable(path: &Path, why: impl ToString) -> ModelError {
+/// A card that was kept or found elsewhere, under the name and the place of now.
+pub fn named(card: ModelCard, name: String, path: &Path) -> ModelCard {
+    ModelCard {
+        name: name.into(),
+        source: shown(path).into(),
+        ..card
+    }
+}
+
+/// That the file is no model, and why.
+pub fn unusable(path: &Path, why: impl ToString) -> ModelError {
     ModelError::Unusable {
         path: shown(path),
         why: why.to_string(),
