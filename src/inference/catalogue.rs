@@ -43,14 +43,14 @@ const READS_MAX: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
     /// The name means nothing.
-    #[error("unknown model {name:?}; use one of: {known}; or put {name}.onnx into {places}")]
+    #[error("unknown model {name:?}; use one of: {known}{}", or_put(name, places))]
     Unknown {
         /// What was asked for.
         name: String,
         /// What there is.
         known: String,
-        /// Where a file of that name would be found.
-        places: String,
+        /// Where a file of that name would be found, if anywhere.
+        places: Vec<String>,
     },
     /// No model could have such a name.
     #[error("{name:?} is no name of a model: {why}; `upscaled models list` shows the names")]
@@ -314,7 +314,7 @@ impl Catalogue {
         ModelError::Unknown {
             name: name.to_owned(),
             known: known.join(", "),
-            places: places.join(" or "),
+            places,
         }
     }
 
@@ -406,6 +406,14 @@ fn changing(path: &Path) -> ModelError {
         path: shown(path),
         why: "it changes while it is read".to_owned(),
         next: "wait until it is written",
+    }
+}
+
+/// The other way to a model of that name.
+fn or_put(name: &str, places: &[String]) -> String {
+    match places {
+        [] => String::new(),
+        places => format!("; or put {name}.{EXTENSION} into {}", places.join(" or ")),
     }
 }
 
