@@ -38,13 +38,15 @@ pub struct ModelCard {
     pub minimum_px: u32,
     /// Input pixels that the net's output lacks on each side: it returns `scale · (side − 2 · border_crop_px)`.
     pub border_crop_px: u32,
-    /// Columns and rows of the only window that it takes, where its shape is fixed.
+    /// Columns and rows of the only window that it takes, where its shape is fixed; alignment and smallest side say
+    /// nothing then.
     pub fixed_shape: Option<[u32; 2]>,
     /// Whether every output pixel depends on all input pixels (squeeze-excite): tiles of it differ from the whole.
     pub pools_globally: bool,
     /// Whether several tiles may be run at once.
     pub batches: bool,
-    /// What feathering was measured to cost, for rising overlaps: empty where exact tiles are affordable anyway.
+    /// What feathering was measured to cost, for rising overlaps up to the first below half a level. Empty where exact
+    /// tiles are affordable anyway, and where the shape is fixed: nothing untiled is there to compare with.
     pub seam_errors: Vec<SeamError>,
     /// Bytes of the weights.
     pub weights_bytes: u64,
@@ -97,7 +99,7 @@ impl Layout {
 /// What feathering with one overlap was measured to change.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SeamError {
-    /// Pixels that two windows share.
+    /// Input pixels whose results two windows both return: what they share less twice the border crop.
     pub overlap_px: u32,
     /// 99.9th percentile of the difference to untiled, in levels of 255.
     pub levels: f32,

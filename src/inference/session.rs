@@ -50,6 +50,8 @@ pub struct OrtUpscaler {
     model: Model,
     settings: SessionSettings,
     place: Place,
+    /// Which of the settings' providers that is.
+    position: usize,
     profile: Profile,
     prepared: Option<Prepared>,
     open: Option<OpenSession>,
@@ -110,6 +112,7 @@ impl OrtUpscaler {
         let mut upscaler = Self {
             runtime: runtime.clone(),
             place: place(first, &settings),
+            position: 0,
             profile: assumed(&model),
             model,
             settings,
@@ -130,8 +133,9 @@ impl OrtUpscaler {
     /// `skipped`. `false`, with no session open, if none does.
     fn open_first_of(&mut self, start: usize, device_bytes: u64, skipped: &mut Vec<SkippedProvider>) -> bool {
         let providers = self.settings.providers.clone();
-        for provider in providers.into_iter().skip(start) {
+        for (position, provider) in providers.into_iter().enumerate().skip(start) {
             self.place = place(provider, &self.settings);
+            self.position = position;
             match self.reopen(device_bytes) {
                 Ok(()) => return true,
                 Err(error) => skipped.push(providers::explain(provider, error.message())),
@@ -171,17 +175,7 @@ impl OrtUpscaler {
     }
 
     fn builder(&self, device_bytes: u64) -> ort::Result<SessionBuilder> {
-        let builder = Session::builder(&self.runtime.environment)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
-            // Patterns preallocate one block for the peak of a whole run: the largest possible single
-            // request, which a capped arena is likeliest to refuse. Off is faster here, too.
-            .with_memory_pattern(false)?
-            // Spinning workers would keep a core busy between the tiles of an otherwise idle service.
-            .with_intra_op_spinning(false)?;
-        let builder = match self.settings.threads {
-            Some(threads) => builder.with_intra_threads(threads)?,
-            None => builder,
-        };
+        let builder = base_builder(&self.runtime, self.settings.threads)?;
         let settings = ProviderSettings {
             device_id: self.settings.device_id,
             device_bytes,
@@ -201,6 +195,21 @@ impl OrtUpscaler {
             self.owner,
             "I9: a session was touched by a second thread"
         );
+    }
+}
+
+/// A session's options on whatever provider. `threads`: of the CPU provider; `None`: one per core.
+pub(super) fn base_builder(runtime: &Runtime, threads: Option<usize>) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(&runtime.environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        // Patterns preallocate one block for the peak of a whole run: the largest possible single
+        // request, which a capped arena is likeliest to refuse. Off is faster here, too.
+        .with_memory_pattern(false)?
+        // Spinning workers would keep a core busy between the tiles of an otherwise idle service.
+        .with_intra_op_spinning(false)?;
+    match threads {
+        Some(threads) => Ok(builder.with_intra_threads(threads)?),
+        None => Ok(builder),
     }
 }
 
@@ -269,18 +278,12 @@ impl Upscaler for OrtUpscaler {
 
     fn fall_back(&mut self, device_bytes: u64) -> Result<bool, InferenceError> {
         self.owned_here();
-        let from = self.place.clone();
-        let position = self
-            .settings
-            .providers
-            .iter()
-            .position(|one| *one == from.provider);
-        let mut skipped = Vec::new();
-        let next = position.map_or(usize::MAX, |position| position + 1);
-        if next >= self.settings.providers.len() {
+        let (place, position) = (self.place.clone(), self.position);
+        if position + 1 >= self.settings.providers.len() {
             return Ok(false);
         }
-        let found = self.open_first_of(next, device_bytes, &mut skipped);
+        let mut skipped = Vec::new();
+        let found = self.open_first_of(position + 1, device_bytes, &mut skipped);
         for skipped in &skipped {
             tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
         }
@@ -288,7 +291,8 @@ impl Upscaler for OrtUpscaler {
             self.profile = assumed(&self.model);
         } else {
             // As before, but closed: the next `prepare` opens it anew.
-            self.place = from;
+            self.place = place;
+            self.position = position;
         }
         Ok(found)
     }
