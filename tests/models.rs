@@ -155,7 +155,7 @@ fn the_next_job_uses_a_model_that_was_replaced_and_waits_for_one_that_cannot_be_
     let first = site.wait_for_state("a.png", "done");
     assert_eq!(first["output"]["width"], 80);
 
-    copy("x1.5", &file);
+    copy("times1.5", &file);
     site.drop_photo("b.png", 40, 30);
     let second = site.wait_for_state("b.png", "done");
     assert_eq!(second["output"]["width"], 60, "{second}");

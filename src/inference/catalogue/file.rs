@@ -12,7 +12,11 @@ use crate::error::plain;
 use crate::fs::FileIdentity;
 use crate::inference::card::{Model, ModelCard};
 use crate::inference::library::Runtime;
+use crate::inference::probe::{ProbeInput, probe};
 use crate::report::hex;
+
+/// What is known of the licence of a file that somebody put there: they know, we do not.
+const LICENCE: &str = "not known";
 
 /// Largest model file. Protocol buffers end at 2 GiB; nothing that upscales comes near.
 const FILE_MAX_BYTES: u64 = 2 << 30;
@@ -73,8 +77,16 @@ impl BroughtFile {
     ///
     /// # Errors
     /// [`ModelError::Unusable`] for what is no upscaler.
-    pub fn examine(&self, _runtime: &Runtime, _name: String, path: &Path) -> Result<ModelCard, ModelError> {
-        Err(unusable(path, "it cannot be examined by this version"))
+    pub fn examine(&self, runtime: &Runtime, name: String, path: &Path) -> Result<ModelCard, ModelError> {
+        let facts = ProbeInput {
+            name,
+            sha256: self.sha256.clone(),
+            weights_bytes: self.bytes.len() as u64,
+            half_weights: false,
+            licence: LICENCE.to_owned(),
+            source: shown(path),
+        };
+        probe(runtime, &self.bytes, facts).map_err(|error| unusable(path, error.refusal))
     }
 
     /// The model, ready to be loaded.
