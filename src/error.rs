@@ -20,7 +20,7 @@ pub enum Disposition {
     },
     /// Ours (a shutdown, a cancelled run): the job is given back with its attempt unspent.
     Release,
-    /// The environment's (disk full, folder gone, device lost): the queue waits and probes, no job is charged.
+    /// The environment's (disk full, folder gone, no device): the queue waits and probes, no job is charged.
     Block,
 }
 

@@ -64,6 +64,20 @@ pub struct PlanFacts {
     pub overlap: u32,
     /// Number of tiles.
     pub tiles: u64,
+    /// Tiles of one run.
+    #[serde(default = "one")]
+    pub batch: u32,
+    /// Pixels that the session computed, halos and repeated bands included, for each pixel of the source; null before
+    /// the end.
+    #[serde(default)]
+    pub computed: Option<f64>,
+    /// What feathering was measured to change: the 99.9th percentile of the difference to untiled, in levels of 255;
+    /// null where nothing is blended or nothing was measured.
+    #[serde(default)]
+    pub seam_error: Option<f32>,
+    /// Why it was cut so, in a line.
+    #[serde(default)]
+    pub why: String,
     /// Execution provider: `cpu`, `cuda`, `tensorrt`.
     pub provider: String,
     /// The device's name as the provider gives it: `cpu`, `cuda:0`.
@@ -72,6 +86,10 @@ pub struct PlanFacts {
     pub precision: String,
     /// What the plan expected inference to hold on the device.
     pub estimated_device_bytes: u64,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Where the time went.

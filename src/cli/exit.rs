@@ -26,6 +26,8 @@ pub enum Exit {
     Io = 74,
     /// Another instance holds the state directory, or try again.
     Temporary = 75,
+    /// The device was lost; a new process gets it clean. Taken from sysexits' EX_PROTOCOL, which nothing here can mean.
+    DeviceLost = 76,
     /// The configuration is wrong or missing.
     Config = 78,
     /// Ctrl-C.
@@ -100,7 +102,11 @@ impl From<LibraryError> for Failure {
 
 impl From<InferenceError> for Failure {
     fn from(error: InferenceError) -> Self {
-        Self::new(Exit::Unavailable, error.to_string())
+        let exit = match error {
+            InferenceError::DeviceLost(_) => Exit::DeviceLost,
+            _ => Exit::Unavailable,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 
@@ -115,6 +121,7 @@ impl From<ServiceError> for Failure {
         let exit = match &error {
             ServiceError::Queue(error) => of_queue(error),
             ServiceError::Library(_) | ServiceError::Model { .. } => Exit::Unavailable,
+            ServiceError::DeviceLost(_) => Exit::DeviceLost,
             ServiceError::Publish(_) => Exit::Io,
             ServiceError::NoFolder(_) => Exit::Config,
             ServiceError::UnknownFolder { .. } => Exit::Usage,
@@ -215,5 +222,20 @@ mod tests {
         let failing = Fault::quarantine(ReasonCode::Model, "bad shape");
         assert_eq!(of_fault(&missing, true), Exit::Unavailable);
         assert_eq!(of_fault(&failing, true), Exit::Failed);
+    }
+
+    /// systemd, Docker and scripts tell it from a device that is not there (69) by this.
+    #[test]
+    fn a_lost_device_has_a_code_of_its_own_from_every_command() {
+        let lost = Reason::new(ReasonCode::Model, "the device was lost: CUDA failure 700");
+        let service = Failure::from(ServiceError::DeviceLost(lost));
+        let command = Failure::from(InferenceError::DeviceLost("CUDA failure 700".to_owned()));
+        for failure in [service, command] {
+            let Failure::Told { exit, message } = failure else {
+                panic!("{failure}")
+            };
+            assert_eq!(exit as u8, 76);
+            assert_eq!(message.lines().count(), 1);
+        }
     }
 }

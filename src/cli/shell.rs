@@ -102,7 +102,7 @@ fn default(arg: &clap::Arg) -> String {
 }
 
 fn exit_codes(roff: &mut Roff) {
-    const CODES: [(&str, &str); 9] = [
+    const CODES: [(&str, &str); 10] = [
         ("0", "done"),
         ("1", "some inputs failed, the rest are done"),
         ("2", "wrong usage"),
@@ -115,6 +115,10 @@ fn exit_codes(roff: &mut Roff) {
         (
             "75",
             "temporary: another instance holds the state directory, or try again",
+        ),
+        (
+            "76",
+            "the device was lost: this process cannot use it again, a new one can",
         ),
         ("78", "the configuration is wrong or missing"),
         ("130", "Ctrl-C on a foreground command"),

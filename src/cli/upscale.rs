@@ -72,6 +72,8 @@ pub fn upscale(named: Option<&Path>, args: &UpscaleArgs) -> Result<Exit, Failure
     }
     Ok(if workshop.is_interrupted() {
         Exit::Interrupted
+    } else if workshop.is_device_lost() {
+        Exit::DeviceLost
     } else {
         tally.exit()
     })

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::extract::{Samples, sample_index};
 use crate::codec::{Channels, Depth, PixelLayout};
 use crate::inference::{PLANES, Planes};
+use crate::tiling::Span;
 
 /// A full-width strip of final rows being put together, interleaved samples in the result's layout.
 #[derive(Debug)]
@@ -26,6 +27,35 @@ pub struct Placement {
     pub from_rows: Range<u32>,
     /// Its first column in the band.
     pub to_column: u32,
+    /// Its first row in the band.
+    pub to_row: u32,
+}
+
+impl Placement {
+    /// Where the core of a tile lies in the net's output and in a band that begins at result row `first_row`.
+    pub fn of(column: &Span, row: &Span, first_row: u32) -> Self {
+        Self {
+            from_columns: column.output_start..column.output_start + column.result_len,
+            from_rows: row.output_start..row.output_start + row.result_len,
+            to_column: column.result_start,
+            to_row: row.result_start - first_row,
+        }
+    }
+
+    /// One row of the core, of each plane.
+    pub(super) fn row<'a>(&self, result: &Planes<'a>, y: u32) -> [&'a [f32]; PLANES] {
+        let columns = self.from_columns.start as usize..self.from_columns.end as usize;
+        std::array::from_fn(|plane| &result.row(plane, y as usize)[columns.clone()])
+    }
+
+    /// Whether all values of the core are numbers.
+    pub(super) fn is_finite(&self, result: &Planes<'_>) -> bool {
+        self.from_rows.clone().all(|y| {
+            self.row(result, y)
+                .iter()
+                .all(|row| row.iter().fold(0.0f32, |sum, value| sum + value * 0.0) == 0.0)
+        })
+    }
 }
 
 impl Band {
@@ -49,16 +79,9 @@ impl Band {
 
     /// Puts a core into its place. Returns `false` if the model returned a value that is not a number.
     pub fn place(&mut self, result: Planes<'_>, placement: &Placement, samples: Samples) -> bool {
-        let finite = (0..PLANES).all(|plane| {
-            placement.from_rows.clone().all(|y| {
-                let row = &result.row(plane, y as usize)[columns(placement)];
-                row.iter().fold(0.0f32, |sum, value| sum + value * 0.0) == 0.0
-            })
-        });
-        for (index, y) in placement.from_rows.clone().enumerate() {
-            let planes: [&[f32]; PLANES] =
-                std::array::from_fn(|plane| &result.row(plane, y as usize)[columns(placement)]);
-            self.write_row(index, placement.to_column, planes, samples);
+        let finite = placement.is_finite(&result);
+        for (row, y) in (placement.to_row..).zip(placement.from_rows.clone()) {
+            self.write_row(row, placement.to_column, placement.row(&result, y), samples);
         }
         self.count(placement, samples);
         finite
@@ -67,7 +90,7 @@ impl Band {
     /// Fills a core's place with one value: what the model was not asked for (opaque alpha).
     pub fn place_constant(&mut self, value: f32, placement: &Placement, samples: Samples) {
         let row = vec![value; placement.from_columns.len()];
-        for index in 0..placement.from_rows.len() {
+        for index in (placement.to_row..).take(placement.from_rows.len()) {
             self.write_row(index, placement.to_column, [&row, &row, &row], samples);
         }
         self.count(placement, samples);
@@ -86,31 +109,41 @@ impl Band {
         self.bytes
     }
 
+    /// Gives the buffer back without its rows: the band is not to be.
+    pub fn abandon(self) -> Vec<u8> {
+        self.bytes
+    }
+
     fn count(&mut self, placement: &Placement, samples: Samples) {
         if samples == Samples::Colour {
             self.filled += placement.from_columns.len() as u64 * placement.from_rows.len() as u64;
         }
     }
 
-    fn write_row(&mut self, row: usize, column: u32, planes: [&[f32]; PLANES], samples: Samples) {
-        let start = row * self.layout.row_bytes(self.width) + column as usize * self.layout.bytes_per_pixel();
+    fn write_row(&mut self, row: u32, column: u32, planes: [&[f32]; PLANES], samples: Samples) {
+        let start = row as usize * self.layout.row_bytes(self.width)
+            + column as usize * self.layout.bytes_per_pixel();
         let bytes = &mut self.bytes[start..][..planes[0].len() * self.layout.bytes_per_pixel()];
-        match self.layout.depth {
-            // `as` saturates, so it clamps to the range as well; adding a half rounds.
-            Depth::Eight => write(bytes, self.layout, planes, samples, |value| {
-                [(value * 255.0 + 0.5) as u8]
-            }),
-            Depth::Sixteen => {
-                write(bytes, self.layout, planes, samples, |value| {
-                    ((value * 65535.0 + 0.5) as u16).to_ne_bytes()
-                });
-            }
-        }
+        write_pixels(bytes, self.layout, planes, samples);
     }
 }
 
-fn columns(placement: &Placement) -> Range<usize> {
-    placement.from_columns.start as usize..placement.from_columns.end as usize
+/// Quantises one row of values, 0..1 clamped, into the samples of its pixels.
+pub(super) fn write_pixels(
+    bytes: &mut [u8],
+    layout: PixelLayout,
+    planes: [&[f32]; PLANES],
+    samples: Samples,
+) {
+    match layout.depth {
+        // `as` saturates, so it clamps to the range as well; adding a half rounds.
+        Depth::Eight => write(bytes, layout, planes, samples, |value| {
+            [(value * 255.0 + 0.5) as u8]
+        }),
+        Depth::Sixteen => write(bytes, layout, planes, samples, |value| {
+            ((value * 65535.0 + 0.5) as u16).to_ne_bytes()
+        }),
+    }
 }
 
 /// Writes one row of pixels. Alpha and grey get the mean of the planes.
@@ -152,6 +185,7 @@ mod tests {
         from_columns: 0..2,
         from_rows: 0..1,
         to_column: 0,
+        to_row: 0,
     };
 
     #[test]

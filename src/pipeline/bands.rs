@@ -1,45 +1,50 @@
-//! Owns the making of bands: asks for rows, gives rows, and in between runs tiles, going down the ladder when
-//! one does not fit. How bands come about is this module's alone; decode, encode, ledger and permits would not
-//! notice another way. Runs on the thread that owns the session (I9).
-
-use std::sync::mpsc::{Receiver, SyncSender};
+//! Owns the making of rows by tiles: a band of the source becomes windows, windows go through the model, cores become
+//! a band of the result. Goes down the ladder when a run does not fit. Runs on the thread that owns the session (I9);
+//! never decodes and never encodes.
 
 use super::assemble::{Band, Placement};
+use super::blend::Blend;
+use super::choice::{self, Choice};
 use super::degrade::Ladder;
-use super::extract::{RowWindow, Samples};
-use super::pool::Pool;
-use super::{BandsMade, PipelineError, Render};
+use super::extract::{RowWindow, Samples, rows_shown};
+use super::rows::{ResultRows, RowMaker, RowsMade, SourceRows, Stopped};
+use super::{PipelineError, Render};
 use crate::clock::seconds_between;
 use crate::codec::PixelLayout;
 use crate::inference::{InferenceError, Planes, Upscaler};
-use crate::ratio::Ratio;
+use crate::report::PlanFacts;
 use crate::size::Size;
-use crate::tiling::{self, Limits, Span, TilePlan};
+use crate::tiling::{self, Joint, Span, TilePlan};
 
-/// Why no more bands come.
+/// Makes all rows of one picture by tiles.
 #[derive(Debug)]
-pub(super) enum Stopped {
-    /// The decoder ended before the picture did; it knows why.
-    Upstream,
-    /// The encoder ended before the picture did; it knows why.
-    Downstream,
-    /// A failure of our own.
-    Failed(PipelineError),
-}
-
-/// Makes all bands of one picture.
-#[derive(Debug)]
-pub(super) struct BandMaker {
+pub(super) struct Tiles {
     image: Size,
     result_layout: PixelLayout,
+    result_width: u32,
     passes: Vec<Samples>,
     plan: TilePlan,
-    limits: Limits,
+    ladder: Ladder,
+    seam_error_levels: Option<f32>,
+    why: String,
     source_name: String,
     rows: RowWindow,
+    /// Where overlapping cores are put together; `None` while none overlap.
+    blend: Option<Blend>,
     planes: Vec<f32>,
-    ladder: Ladder,
+    computed_pixels: u64,
     inference_s: f64,
+}
+
+/// What is done once: a picture's layouts, and the choice that was made for it.
+#[derive(Debug)]
+pub(super) struct Commission {
+    pub image: Size,
+    pub source_layout: PixelLayout,
+    pub result_layout: PixelLayout,
+    pub result_width: u32,
+    pub choice: Choice,
+    pub source_name: String,
 }
 
 /// What became of one band.
@@ -48,157 +53,251 @@ enum BandOutcome {
     OutOfMemory(InferenceError),
 }
 
-impl BandMaker {
-    pub(super) fn new(
-        image: Size,
-        source_layout: PixelLayout,
-        result_layout: PixelLayout,
-        plan: TilePlan,
-        limits: Limits,
-        source_name: String,
-    ) -> Self {
+/// A tile in a run: its column, and which of its samples.
+#[derive(Clone, Copy)]
+struct Tile {
+    column: usize,
+    samples: Samples,
+}
+
+impl Tiles {
+    pub(super) fn new(commission: Commission) -> Self {
+        let Commission {
+            image,
+            source_layout,
+            result_layout,
+            choice,
+            ..
+        } = commission;
         let alpha = source_layout.channels.has_alpha() && result_layout.channels.has_alpha();
         Self {
             image,
             result_layout,
+            result_width: commission.result_width,
             passes: if alpha {
                 vec![Samples::Colour, Samples::Alpha]
             } else {
                 vec![Samples::Colour]
             },
-            plan,
-            limits,
-            source_name,
+            ladder: Ladder::new(choice.plan.joint, choice.limits, choice.otherwise),
+            plan: choice.plan,
+            seam_error_levels: choice.seam_error_levels,
+            why: choice.why,
+            source_name: commission.source_name,
             rows: RowWindow::new(image, source_layout),
+            blend: None,
             planes: Vec::new(),
-            ladder: Ladder::default(),
+            computed_pixels: 0,
             inference_s: 0.0,
         }
     }
+}
 
-    /// Makes every band, top to bottom, once, without gaps (I6).
-    pub(super) fn run(
+impl RowMaker for Tiles {
+    fn make(
         &mut self,
-        (incoming, chunk_pool): (Receiver<Vec<u8>>, &Pool),
-        (bands, band_pool): (SyncSender<Vec<u8>>, &Pool),
+        source: &SourceRows<'_>,
+        result: &ResultRows<'_>,
         upscaler: &mut dyn Upscaler,
         render: &Render<'_>,
     ) -> Result<(), Stopped> {
-        let mut next_row = 0;
-        while next_row < self.image.height {
+        let mut index = 0;
+        while let Some(band) = self.plan.bands().get(index).cloned() {
             self.ladder.try_window(self.plan.window());
-            let Some(band) = self
-                .plan
-                .bands()
-                .iter()
-                .copied()
-                .find(|band| band.core_start == next_row)
-            else {
-                unreachable!("I6: the plan has no band that begins at row {next_row}");
-            };
-            self.receive_rows(band, &incoming, chunk_pool)?;
-            let made = match upscaler.prepare(self.plan.window(), 1, self.limits.device_bytes) {
-                Ok(()) => self.make_band(band, band_pool, upscaler, render)?,
+            self.receive_rows(&band, source)?;
+            let device_bytes = self.ladder.rung().limits.device_bytes;
+            let made = match upscaler.prepare(self.plan.window(), self.plan.batch, device_bytes) {
+                Ok(()) => self.make_band(index, result, upscaler, render)?,
                 Err(error @ InferenceError::OutOfMemory(_)) => BandOutcome::OutOfMemory(error),
                 Err(error) => return Err(self.failed(error)),
             };
             match made {
                 BandOutcome::Made(bytes) => {
-                    bands.send(bytes).map_err(|_| Stopped::Downstream)?;
-                    next_row = band.core_end();
+                    result.send(bytes)?;
+                    index = self.go_on(index, upscaler)?;
                 }
-                BandOutcome::OutOfMemory(error) => self.step_down(next_row, error, upscaler)?,
+                BandOutcome::OutOfMemory(error) => {
+                    self.step_down(band.core_start, error, upscaler)?;
+                    index = 0;
+                }
             }
         }
         Ok(())
     }
 
-    pub(super) fn into_made(self) -> BandsMade {
-        BandsMade {
-            ladder: self.ladder,
-            plan: self.plan,
+    fn told(&self, upscaler: &dyn Upscaler) -> RowsMade {
+        let mut facts = plan_facts(&self.plan, upscaler);
+        facts.seam_error = self.seam_error_levels;
+        facts.why = self.why.clone();
+        // What was really computed, steps of the ladder included, over what the picture has.
+        let passes = self.passes.len() as u64;
+        facts.computed = (self.computed_pixels > 0)
+            .then(|| self.computed_pixels as f64 / (self.image.pixels() * passes) as f64);
+        let pooled = upscaler.card().pools_globally && self.plan.tiles() > 1;
+        RowsMade {
+            plan: facts,
+            oom_retries: self.ladder.retries(),
+            tile_history: self.ladder.tile_history(),
             inference_s: self.inference_s,
+            warnings: pooled.then(|| pooled_warning(upscaler)).into_iter().collect(),
         }
     }
+}
 
-    /// Takes rows from the decoder until the band's window is held, and lets go of those above it.
-    fn receive_rows(&mut self, band: Span, incoming: &Receiver<Vec<u8>>, pool: &Pool) -> Result<(), Stopped> {
-        self.rows.forget_before(band.window_start);
-        let window_end = (band.window_start + self.plan.rows.window_len).min(self.image.height);
-        while self.rows.rows().end < window_end {
-            let chunk = incoming.recv().map_err(|_| Stopped::Upstream)?;
-            self.rows.push(&chunk);
-            pool.give(chunk);
+impl Tiles {
+    /// Takes rows from the decoder until the band's windows can be cut, and lets go of those above.
+    fn receive_rows(&mut self, band: &Span, source: &SourceRows<'_>) -> Result<(), Stopped> {
+        let shown = rows_shown(band);
+        self.rows.forget_before(shown.start);
+        while self.rows.rows().end < shown.end {
+            source.next(|chunk| self.rows.push(chunk))?;
         }
         Ok(())
     }
 
+    /// All tiles of one band. Where cores overlap, only its final rows come out; the rest waits for the next band.
     fn make_band(
         &mut self,
-        span: Span,
-        pool: &Pool,
+        index: usize,
+        result: &ResultRows<'_>,
         upscaler: &mut dyn Upscaler,
         render: &Render<'_>,
     ) -> Result<BandOutcome, Stopped> {
-        let scale = upscaler.card().scale;
-        let buffer = pool.take();
-        let mut band = Band::new(
-            self.result_layout,
-            scale.of(self.image.width),
-            scale.of(span.core_len),
-            buffer,
-        );
+        let span = self.plan.bands()[index].clone();
+        let mut assembly = self.begin_band(&span, result);
         let mut advanced = 0;
-        for index in 0..self.plan.columns.spans.len() {
-            let column = self.plan.columns.spans[index];
-            for samples in self.passes.clone() {
-                if render.cancel.is_cancelled() {
-                    return Err(Stopped::Failed(PipelineError::Cancelled));
-                }
-                match self.run_tile(column, span, samples, &mut band, upscaler, render) {
-                    Ok(()) => {}
-                    Err(error @ InferenceError::OutOfMemory(_)) => {
-                        render.progress.take_back(advanced);
-                        return Ok(BandOutcome::OutOfMemory(error));
-                    }
-                    Err(error) => return Err(self.failed(error)),
-                }
+        let passes = self.passes.clone();
+        let tiles: Vec<Tile> = (0..self.plan.columns.spans.len())
+            .flat_map(|column| {
+                passes.iter().map(move |samples| Tile {
+                    column,
+                    samples: *samples,
+                })
+            })
+            .collect();
+        for run in tiles.chunks(self.plan.batch as usize) {
+            if render.cancel.is_cancelled() {
+                return Err(Stopped::Failed(PipelineError::Cancelled));
             }
-            let pixels = u64::from(column.core_len) * u64::from(span.core_len);
+            match self.run_tiles(run, &span, &mut assembly, upscaler, render) {
+                Ok(()) => {}
+                Err(error @ InferenceError::OutOfMemory(_)) => {
+                    render.progress.take_back(advanced);
+                    if let Assembly::Direct(band) = assembly {
+                        result.give_back(band.abandon());
+                    }
+                    return Ok(BandOutcome::OutOfMemory(error));
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+            let pixels: u64 = run
+                .iter()
+                .filter(|tile| tile.samples == Samples::Colour)
+                .map(|tile| self.new_pixels(index, tile.column))
+                .sum();
             render.progress.advance(pixels);
             advanced += pixels;
         }
-        Ok(BandOutcome::Made(band.finish()))
+        Ok(BandOutcome::Made(self.end_band(index, assembly, result)))
     }
 
-    fn run_tile(
+    fn begin_band(&mut self, span: &Span, result: &ResultRows<'_>) -> Assembly {
+        let waiting = self.blend.as_ref().is_some_and(Blend::is_waiting);
+        if !self.plan.is_blended() && !waiting {
+            self.blend = None;
+            let buffer = result.buffer();
+            return Assembly::Direct(Band::new(
+                self.result_layout,
+                self.result_width,
+                span.result_len,
+                buffer,
+            ));
+        }
+        let (layout, width) = (self.result_layout, self.result_width);
+        let clamps = matches!(self.plan.joint, Joint::Comfy { .. });
+        let blend = self
+            .blend
+            .get_or_insert_with(|| Blend::new(layout, width, span.result_start, clamps));
+        blend.begin(span);
+        Assembly::Blended
+    }
+
+    fn end_band(&mut self, index: usize, assembly: Assembly, result: &ResultRows<'_>) -> Vec<u8> {
+        match (assembly, &mut self.blend) {
+            (Assembly::Direct(band), _) => band.finish(),
+            (Assembly::Blended, Some(blend)) => {
+                let mut bytes = result.buffer();
+                bytes.clear();
+                blend.finish(self.plan.rows.final_until(index), &mut bytes);
+                bytes
+            }
+            (Assembly::Blended, None) => unreachable!("a blended band was begun with its blend"),
+        }
+    }
+
+    /// Pixels of the source that a tile answers for and none before it did.
+    fn new_pixels(&self, band: usize, column: usize) -> u64 {
+        let new = |spans: &[Span], index: usize| {
+            let end = spans
+                .get(index + 1)
+                .map_or(spans[index].core_end(), |next| next.core_start);
+            u64::from(end - spans[index].core_start)
+        };
+        new(&self.plan.columns.spans, column) * new(&self.plan.rows.spans, band)
+    }
+
+    /// One run of the session. Tiles of one value in their alpha are not asked for.
+    fn run_tiles(
         &mut self,
-        column: Span,
-        row: Span,
-        samples: Samples,
-        band: &mut Band,
+        run: &[Tile],
+        row: &Span,
+        assembly: &mut Assembly,
         upscaler: &mut dyn Upscaler,
         render: &Render<'_>,
     ) -> Result<(), InferenceError> {
-        let window = self.plan.window();
-        let placement = placement(column, row, upscaler.card().scale);
-        let constant = self.rows.fill(
-            column.window_start,
-            row.window_start,
-            window,
-            samples,
-            &mut self.planes,
-        );
-        if let (Samples::Alpha, Some(value)) = (samples, constant) {
-            band.place_constant(value, &placement, samples);
-            return Ok(());
+        let Self {
+            plan,
+            rows,
+            planes,
+            blend,
+            computed_pixels,
+            inference_s,
+            ..
+        } = self;
+        // Ragged tiles of one run differ in shape; the reference has no batches.
+        let columns = &plan.columns.spans;
+        planes.clear();
+        let mut asked: Vec<Tile> = Vec::with_capacity(run.len());
+        for tile in run {
+            let (column, begin) = (&columns[tile.column], planes.len());
+            let constant = rows.fill(column, row, tile.samples, planes);
+            match (tile.samples, constant) {
+                (Samples::Alpha, Some(value)) => {
+                    planes.truncate(begin);
+                    assembly.place_constant(blend.as_mut(), value, column, row, tile.samples);
+                }
+                _ => asked.push(*tile),
+            }
         }
+        let Some(first) = asked.first() else {
+            return Ok(());
+        };
+        let window = Size::new(columns[first.column].window_len, row.window_len);
         let started = render.clock.monotonic();
         let mut finite = true;
-        upscaler.upscale(Planes::new(&self.planes, window), &mut |result| {
-            self.inference_s += seconds_between(started, render.clock.monotonic());
-            finite = band.place(result, &placement, samples);
+        upscaler.upscale(Planes::batch(planes, window, asked.len()), &mut |result| {
+            *inference_s += seconds_between(started, render.clock.monotonic());
+            for (index, tile) in asked.iter().enumerate() {
+                finite &= assembly.place(
+                    blend.as_mut(),
+                    result.tile(index),
+                    &columns[tile.column],
+                    row,
+                    tile.samples,
+                );
+            }
         })?;
+        *computed_pixels += window.pixels() * asked.len() as u64;
         if finite {
             Ok(())
         } else {
@@ -208,25 +307,69 @@ impl BandMaker {
         }
     }
 
-    /// The next step of the ladder: what is left of the picture is planned anew with smaller windows.
+    /// The next band's index. After clean bands on a lower rung the one above is tried, for what is left.
+    fn go_on(&mut self, done: usize, upscaler: &dyn Upscaler) -> Result<usize, Stopped> {
+        let next = done + 1;
+        let Some(band) = self.plan.bands().get(next) else {
+            return Ok(next);
+        };
+        let from_row = band.core_start;
+        if !self.ladder.band_done() {
+            return Ok(next);
+        }
+        tracing::debug!(
+            source = self.source_name,
+            from_row,
+            "larger windows are tried again"
+        );
+        // What fitted the device once is no promise; but a plan there was.
+        self.plan_anew(from_row, upscaler)
+            .map_err(|error| self.failed(InferenceError::OutOfMemory(error.to_string())))?;
+        Ok(0)
+    }
+
+    /// The next step of the ladder: what is left of the picture is planned anew with smaller windows, or for the next
+    /// provider.
     fn step_down(
         &mut self,
         from_row: u32,
         error: InferenceError,
-        upscaler: &dyn Upscaler,
+        upscaler: &mut dyn Upscaler,
     ) -> Result<(), Stopped> {
-        let Some(limits) = self.ladder.step_down(self.plan.window(), &self.limits) else {
+        let window = self.plan.window();
+        if self.ladder.step_down(&self.plan).is_some() && self.plan_anew(from_row, upscaler).is_ok() {
+            tracing::warn!(
+                source = self.source_name,
+                %window,
+                next_window = %self.plan.window(),
+                batch = self.plan.batch,
+                "{error}; the band is done again with less at once"
+            );
+            return Ok(());
+        }
+        let device_bytes = self.ladder.rung().limits.device_bytes;
+        let another = upscaler
+            .fall_back(device_bytes)
+            .map_err(|error| self.failed(error))?;
+        self.ladder.start_over();
+        if !another || self.plan_anew(from_row, upscaler).is_err() {
             return Err(self.failed(error));
-        };
+        }
         tracing::warn!(
             source = self.source_name,
-            window = %self.plan.window(),
-            next_window_pixels = limits.window_pixels,
-            "{error}; the band is done again with smaller windows"
+            provider = upscaler.place().provider.as_str(),
+            "{error}; the rest of the picture is done by the next provider"
         );
-        self.plan = tiling::plan(self.image, from_row, &super::demands(upscaler), &limits)
-            .map_err(|_| self.failed(error))?;
-        self.limits = limits;
+        Ok(())
+    }
+
+    fn plan_anew(&mut self, from_row: u32, upscaler: &dyn Upscaler) -> Result<(), tiling::PlanError> {
+        let demands = choice::demands(upscaler.card(), upscaler.profile());
+        let rung = self.ladder.rung();
+        self.plan = tiling::plan(self.image, from_row, rung.joint, &demands, &rung.limits)?;
+        if let Some(blend) = &mut self.blend {
+            blend.change_plan();
+        }
         Ok(())
     }
 
@@ -238,15 +381,80 @@ impl BandMaker {
     }
 }
 
-/// Where the core of a tile lies in the model's output and in the band.
-fn placement(column: Span, row: Span, scale: Ratio) -> Placement {
-    let from = |span: Span| {
-        let start = scale.of(span.core_start - span.window_start);
-        start..start + scale.of(span.core_len)
-    };
-    Placement {
-        from_columns: from(column),
-        from_rows: from(row),
-        to_column: scale.of(column.core_start),
+/// Where cores of the band in work go.
+enum Assembly {
+    /// Cores partition the band.
+    Direct(Band),
+    /// They overlap.
+    Blended,
+}
+
+impl Assembly {
+    fn place(
+        &mut self,
+        blend: Option<&mut Blend>,
+        result: Planes<'_>,
+        column: &Span,
+        row: &Span,
+        samples: Samples,
+    ) -> bool {
+        match (self, blend) {
+            (Self::Direct(band), _) => {
+                band.place(result, &Placement::of(column, row, row.result_start), samples)
+            }
+            (Self::Blended, Some(blend)) => blend.add(result, column, row, samples),
+            (Self::Blended, None) => unreachable!("a blended band was begun with its blend"),
+        }
     }
+
+    fn place_constant(
+        &mut self,
+        blend: Option<&mut Blend>,
+        value: f32,
+        column: &Span,
+        row: &Span,
+        samples: Samples,
+    ) {
+        match (self, blend) {
+            (Self::Direct(band), _) => {
+                band.place_constant(value, &Placement::of(column, row, row.result_start), samples);
+            }
+            (Self::Blended, Some(blend)) => blend.add_constant(value, column, row, samples),
+            (Self::Blended, None) => unreachable!("a blended band was begun with its blend"),
+        }
+    }
+}
+
+/// A plan as documents tell it.
+pub(super) fn plan_facts(plan: &TilePlan, upscaler: &dyn Upscaler) -> PlanFacts {
+    let place = upscaler.place();
+    let tiling = match plan.joint {
+        _ if plan.tiles() == 1 => "none",
+        Joint::Whole => "none",
+        Joint::Exact { .. } => "exact",
+        Joint::Feather { .. } => "feather",
+        Joint::Comfy { .. } => "comfy",
+    };
+    PlanFacts {
+        tiling: tiling.to_owned(),
+        tile: [plan.window().width, plan.window().height],
+        overlap: plan.overlap_px(),
+        tiles: plan.tiles(),
+        batch: plan.batch,
+        computed: None,
+        seam_error: None,
+        why: String::new(),
+        provider: place.provider.as_str().to_owned(),
+        device: place.device.clone(),
+        precision: place.precision.to_owned(),
+        estimated_device_bytes: plan.run_bytes,
+    }
+}
+
+fn pooled_warning(upscaler: &dyn Upscaler) -> String {
+    format!(
+        "{} sees the whole picture at once, which does not fit the device: the picture was cut and blended, and tones \
+         may differ from tile to tile; raise [memory] device",
+        upscaler.card().name
+    )
 }

@@ -205,12 +205,17 @@ impl ExecutorThread {
             out: order.out,
             host: &self.host,
             device_bytes,
+            window_pixels_ceiling: None,
             progress: &order.progress,
             cancel: &order.cancel,
             clock: self.clock.as_ref(),
         };
         let result = render(job, upscaler, report);
-        if let Err(PipelineError::Inference { .. }) = result {
+        if result.as_ref().is_err_and(PipelineError::is_device_lost) {
+            // CUDA's provider throws while it is closed on a lost device, and that aborts the process
+            // (microsoft/onnxruntime#2963) before the loss is recorded. The process ends anyway, after that.
+            std::mem::forget(self.warm.take());
+        } else if let Err(PipelineError::Inference { .. }) = result {
             // A session that failed is not trusted with the next picture.
             self.warm = None;
         }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::codec::{Channels, Depth, PixelLayout};
 use crate::inference::PLANES;
 use crate::size::Size;
+use crate::tiling::Span;
 
 /// Which samples of a pixel become the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,25 +66,23 @@ impl RowWindow {
         self.first_row += drop_rows;
     }
 
-    /// Fills `planes` with the window at (`x`, `y`), samples scaled to 0..1. Beyond the picture's right and
-    /// lower border it is mirrored (a model may ask for more pixels than there are).
+    /// Appends the window's samples to `planes`, scaled to 0..1, plane by plane. Beyond what the window may show lies
+    /// its mirror image (a net may ask for more pixels than there are).
     ///
     /// Returns the value of all samples if they are equal.
     ///
     /// # Panics
     /// If a row is needed that is not held (I6).
-    pub fn fill(&self, x: u32, y: u32, window: Size, samples: Samples, planes: &mut Vec<f32>) -> Option<f32> {
-        let columns: Vec<usize> = (x..x + window.width)
-            .map(|column| mirrored(column, self.image.width) as usize)
-            .collect();
-        let rows: Vec<usize> = (y..y + window.height)
+    pub fn fill(&self, column: &Span, row: &Span, samples: Samples, planes: &mut Vec<f32>) -> Option<f32> {
+        let columns: Vec<usize> = pixels(column).map(|pixel| pixel as usize).collect();
+        let held = self.rows();
+        let rows: Vec<usize> = pixels(row)
             .map(|row| {
-                let row = mirrored(row, self.image.height);
-                assert!(self.rows().contains(&row), "I6: row {row} is not held");
+                assert!(held.contains(&row), "I6: row {row} is not held");
                 (row - self.first_row) as usize
             })
             .collect();
-        planes.clear();
+        let begin = planes.len();
         match self.layout.depth {
             Depth::Eight => {
                 self.fill_from::<1>(&columns, &rows, samples, planes, |[byte]| f32::from(byte) / 255.0)
@@ -92,8 +91,9 @@ impl RowWindow {
                 f32::from(u16::from_ne_bytes(bytes)) / 65535.0
             }),
         }
-        let first = *planes.first()?;
-        planes.iter().all(|value| *value == first).then_some(first)
+        let filled = &planes[begin..];
+        let first = *filled.first()?;
+        filled.iter().all(|value| *value == first).then_some(first)
     }
 
     fn fill_from<const BYTES: usize>(
@@ -133,14 +133,29 @@ pub(super) fn sample_index(channels: Channels, samples: Samples, plane: usize) -
     }
 }
 
-/// Mirrors an index at the last pixel, which is not repeated: … n−2 n−1 n−2 …
-fn mirrored(index: u32, len: u32) -> u32 {
-    if index < len || len == 1 {
-        return index.min(len - 1);
+/// The pixels that a window shows along one axis, mirrored where it reaches beyond.
+fn pixels(span: &Span) -> impl Iterator<Item = u32> {
+    let (first, end) = span.shown;
+    (0..i64::from(span.window_len)).map(move |at| {
+        let from_first = span.window_start + at - i64::from(first);
+        first + mirrored(from_first, end - first)
+    })
+}
+
+/// The rows of the picture that a band's windows show, from the first to behind the last.
+pub(super) fn rows_shown(span: &Span) -> Range<u32> {
+    let (low, high) = pixels(span).fold((u32::MAX, 0), |(low, high), row| (low.min(row), high.max(row)));
+    low..high + 1
+}
+
+/// Mirrors an index at the first and the last pixel, which are not repeated: 2 1 0 1 2 … n−2 n−1 n−2 …
+fn mirrored(index: i64, len: u32) -> u32 {
+    let last = i64::from(len) - 1;
+    if (0..=last).contains(&index) || last == 0 {
+        return u32::try_from(index.clamp(0, last)).unwrap_or(0);
     }
-    let period = 2 * (len - 1);
-    let index = index % period;
-    index.min(period - index)
+    let index = index.rem_euclid(2 * last);
+    u32::try_from(index.min(2 * last - index)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -152,10 +167,30 @@ mod tests {
         depth: Depth::Eight,
     };
 
+    fn span(window_start: i64, window_len: u32, len: u32) -> Span {
+        Span {
+            window_start,
+            window_len,
+            shown: (0, len),
+            core_start: 0,
+            core_len: 1,
+            result_start: 0,
+            result_len: 1,
+            output_start: 0,
+            weights: None,
+        }
+    }
+
+    #[test]
+    fn a_window_beyond_both_borders_needs_the_rows_that_it_mirrors() {
+        assert_eq!(rows_shown(&span(-3, 7, 100)), 0..4);
+        assert_eq!(rows_shown(&span(95, 10, 100)), 94..100);
+    }
+
     #[test]
     fn beyond_the_border_the_picture_is_mirrored_without_repeating_its_edge() {
-        let indices: Vec<u32> = (0..9).map(|index| mirrored(index, 4)).collect();
-        assert_eq!(indices, [0, 1, 2, 3, 2, 1, 0, 1, 2]);
+        let indices: Vec<u32> = (-4..9).map(|index| mirrored(index, 4)).collect();
+        assert_eq!(indices, [2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]);
         assert_eq!(mirrored(5, 1), 0);
     }
 
@@ -168,7 +203,7 @@ mod tests {
         rows.forget_before(2);
         assert_eq!(rows.rows(), 2..4);
         let mut planes = Vec::new();
-        rows.fill(1, 2, Size::new(2, 2), Samples::Colour, &mut planes);
+        rows.fill(&span(1, 2, 3), &span(2, 2, 4), Samples::Colour, &mut planes);
         let red: Vec<u8> = planes[..4].iter().map(|v| (v * 255.0).round() as u8).collect();
         assert_eq!(red, [21, 24, 30, 33]);
     }
@@ -179,6 +214,6 @@ mod tests {
         let mut rows = RowWindow::new(Size::new(3, 4), RGB);
         rows.push(&[0; 36]);
         rows.forget_before(2);
-        rows.fill(0, 1, Size::new(2, 2), Samples::Colour, &mut Vec::new());
+        rows.fill(&span(0, 2, 3), &span(1, 2, 4), Samples::Colour, &mut Vec::new());
     }
 }

@@ -4,10 +4,13 @@
 
 pub mod assemble;
 pub mod bands;
+pub mod blend;
+pub mod choice;
 pub mod degrade;
 pub mod executor;
 pub mod extract;
 pub mod pool;
+mod rows;
 pub mod target;
 
 use std::fs::File;
@@ -23,14 +26,15 @@ use crate::codec::{
 };
 use crate::config::{Recipe, Tiling};
 use crate::error::{Fault, ReasonCode};
-use crate::inference::{InferenceError, Upscaler};
+use crate::inference::{InferenceError, ModelCard, Upscaler};
 use crate::progress::{Cancel, Progress};
-use crate::report::{ModelFacts, OutputFacts, PlanFacts, RenderReport, Seconds};
-use crate::tiling::{self, Demands, Limits, PlanError, TilePlan};
+use crate::report::{ModelFacts, OutputFacts, RenderReport, Seconds};
+use crate::tiling::TilePlan;
 
-use bands::BandMaker;
-use degrade::Ladder;
+use bands::{Commission, Tiles};
+use choice::ChoiceError;
 use pool::Pool;
+use rows::{ResultRows, RowMaker, SourceRows, Stopped};
 use target::{Target, TargetError};
 
 /// Rows that travel together from the decoder: large enough that handing over costs nothing.
@@ -39,12 +43,8 @@ const ROWS_PER_CHUNK: u32 = 64;
 /// Two: one being cut, one ready. More only hides a slow decoder.
 const CHUNKS_IN_FLIGHT: usize = 2;
 
-/// One: while a band is encoded the next is inferred. More only hides a slow encoder.
-const BANDS_IN_FLIGHT: usize = 1;
-
-/// Windows above this area gain nothing: the halo is already below a fifth, caches are exceeded, and a stop
-/// or a step in the progress would take seconds.
-const MOST_WINDOW_PIXELS: u64 = 512 * 512;
+/// None waits: while a band is encoded the next is inferred. A band is large, and more only hides a slow encoder.
+const BANDS_IN_FLIGHT: usize = 0;
 
 /// One picture to be rendered.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub struct Render<'a> {
     pub host: &'a Arc<Budget>,
     /// What inference may hold on the device, in bytes.
     pub device_bytes: u64,
+    /// The largest run, in input pixels, that is known to fit; `None`: as far as the model's measured need tells.
+    pub window_pixels_ceiling: Option<u64>,
     /// How far it is.
     pub progress: &'a Progress,
     /// Whether to stop.
@@ -87,12 +89,12 @@ pub enum PipelineError {
         error: InferenceError,
     },
     /// No window is small enough.
-    #[error("cannot upscale {source_name}: {error}; raise [memory] device")]
+    #[error("cannot upscale {source_name}: {error}; raise [memory] device{}", error.alternative())]
     DeviceMemory {
         /// The source.
         source_name: String,
         /// The numbers.
-        error: PlanError,
+        error: ChoiceError,
     },
     /// The host budget is too small for this picture.
     #[error(
@@ -107,6 +109,19 @@ pub enum PipelineError {
     /// Somebody asked to stop.
     #[error("stopped on request")]
     Cancelled,
+}
+
+impl PipelineError {
+    /// Whether no later picture can be rendered by this process.
+    pub fn is_device_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Inference {
+                error: InferenceError::DeviceLost(_),
+                ..
+            }
+        )
+    }
 }
 
 impl From<PipelineError> for Fault {
@@ -155,15 +170,6 @@ pub fn render(
     let target = Target::of(render.source, &header, render.recipe, &card)?;
     report.warnings.extend(target::losses(header.layout, &target));
 
-    let limits = limits(render.recipe, render.device_bytes);
-    let plan = tiling::plan(header.upright(), 0, &demands(upscaler), &limits).map_err(|error| {
-        PipelineError::DeviceMemory {
-            source_name: source_name.clone(),
-            error,
-        }
-    })?;
-    report.plan = Some(plan_facts(&plan, upscaler));
-
     let (carried, warnings) = codec::carry(&header, target.format, target.size, render.recipe.metadata);
     report.warnings.extend(warnings);
     let sink = SinkSpec {
@@ -173,33 +179,50 @@ pub fn render(
         quality: render.recipe.quality,
         metadata: carried,
     };
-    let permit =
-        host_permit(render.host, &header, &plan, &sink).map_err(|error| PipelineError::HostMemory {
+    let profile = upscaler.profile().clone();
+    let window_rows = window_rows(&render, &header, &card, &sink);
+    let limits = choice::limits(
+        render.recipe,
+        &profile,
+        render.device_bytes,
+        render.window_pixels_ceiling,
+        window_rows,
+    );
+    let demands = choice::demands(&card, &profile);
+    let choice =
+        choice::choose(header.upright(), render.recipe, &card, &demands, limits).map_err(|error| {
+            PipelineError::DeviceMemory {
+                source_name: source_name.clone(),
+                error,
+            }
+        })?;
+    report.plan = Some(bands::plan_facts(&choice.plan, upscaler));
+    report.warnings.extend(choice.warnings.iter().cloned());
+    let permit = host_permit(render.host, &header, &choice.plan, &sink).map_err(|error| {
+        PipelineError::HostMemory {
             source_name: source_name.clone(),
             error,
-        })?;
+        }
+    })?;
     report.host_peak_bytes = Some(permit.bytes());
 
     render.progress.begin(header.upright().pixels());
     let rows = codec::open(render.source, &header, render.decode_limits)?;
-    let maker = BandMaker::new(
-        rows.size(),
-        rows.layout(),
-        target.layout,
-        plan,
-        limits,
+    let mut maker = Tiles::new(Commission {
+        image: rows.size(),
+        source_layout: rows.layout(),
+        result_layout: target.layout,
+        result_width: target.size.width,
+        choice,
         source_name,
-    );
-    let outcome = run_threads(&render, rows, maker, upscaler, &sink);
-    let BandsMade {
-        ladder,
-        plan,
-        inference_s,
-    } = outcome.bands;
-    report.oom_retries = ladder.retries();
-    report.tile_history = ladder.tile_history();
+    });
+    let outcome = run_threads(&render, rows, &mut maker, upscaler, &sink);
+    let made = maker.told(upscaler);
+    report.oom_retries = made.oom_retries;
+    report.tile_history = made.tile_history;
     report.device_peak_bytes = upscaler.device_peak_bytes();
-    report.plan = Some(plan_facts(&plan, upscaler));
+    report.plan = Some(made.plan);
+    report.warnings.extend(made.warnings);
     let encoded = outcome.result?;
     report.warnings.extend(encoded.warnings);
     report.output = Some(OutputFacts {
@@ -211,81 +234,70 @@ pub fn render(
     report.seconds = Some(Seconds {
         total: seconds_between(started, render.clock.monotonic()),
         decode: outcome.decode_s,
-        inference: inference_s,
+        inference: made.inference_s,
         encode: outcome.encode_s,
     });
     Ok(())
 }
 
-fn limits(recipe: &Recipe, device_bytes: u64) -> Limits {
-    Limits {
-        device_bytes,
-        window_side_px: recipe.tile_px.unwrap_or(u32::MAX),
-        window_pixels: recipe
-            .tile_px
-            .map_or(MOST_WINDOW_PIXELS, |side| u64::from(side).pow(2)),
-        may_cut: recipe.tiling != Tiling::None,
-    }
+/// Rows of a window that the host has room for, beside decoder and encoder. Bands hold the whole width, so the taller a
+/// window the more they hold.
+fn window_rows(render: &Render<'_>, header: &ImageHeader, card: &ModelCard, sink: &SinkSpec) -> u32 {
+    let blends = match render.recipe.tiling {
+        Tiling::Exact | Tiling::None => false,
+        Tiling::Feather | Tiling::Comfy => true,
+        Tiling::Auto => {
+            card.pools_globally || card.receptive_radius_px.is_none_or(|px| px > COSTLY_RADIUS_PX)
+        }
+    };
+    let fixed = header.decode_bytes + codec::encode_bytes(sink) + chunk_bytes(header);
+    let left = render.host.total_bytes().saturating_sub(fixed);
+    u32::try_from(left / bytes_per_window_row(header, sink, blends).max(1)).unwrap_or(u32::MAX)
 }
 
-fn demands(upscaler: &dyn Upscaler) -> Demands {
-    let card = upscaler.card();
-    Demands {
-        halo_px: card.receptive_radius_px.unwrap_or(0),
-        align_px: card.alignment_px,
-        min_px: card.minimum_px,
-        memory: upscaler.profile().memory,
-    }
+/// Halos of more than this are likelier to be feathered than paid for.
+const COSTLY_RADIUS_PX: u32 = 48;
+
+/// Chunks of rows on their way from the decoder.
+fn chunk_bytes(header: &ImageHeader) -> u64 {
+    let rows = u64::from(ROWS_PER_CHUNK) * (CHUNKS_IN_FLIGHT as u64 + 2);
+    rows * header.layout.row_bytes(header.upright().width) as u64
 }
 
-fn plan_facts(plan: &TilePlan, upscaler: &dyn Upscaler) -> PlanFacts {
-    let place = upscaler.place();
-    PlanFacts {
-        tiling: if plan.tiles() == 1 { "none" } else { "exact" }.to_owned(),
-        tile: [plan.window().width, plan.window().height],
-        overlap: plan.overlap_px(),
-        tiles: plan.tiles(),
-        provider: place.provider.as_str().to_owned(),
-        device: place.device.clone(),
-        precision: place.precision.to_owned(),
-        estimated_device_bytes: plan.window_bytes,
-    }
+/// What each row of a window costs the host: itself, the windows' planes, its rows of the result in each band on the
+/// way to the encoder, and in floating point where cores are blended.
+fn bytes_per_window_row(header: &ImageHeader, sink: &SinkSpec, blends: bool) -> u64 {
+    let width = header.upright().width;
+    let source = header.layout.row_bytes(width) as u64 + u64::from(width) * PLANES_BYTES;
+    let result_rows = u64::from(sink.size.height.div_ceil(header.upright().height.max(1)));
+    let bands = (BANDS_IN_FLIGHT as u64 + 2) * sink.layout.row_bytes(sink.size.width) as u64;
+    let values = sink.layout.channels.count() as u64 * u64::from(sink.size.width);
+    // The band in work, and what the one before it left.
+    let sums = if blends {
+        2 * values * size_of::<f32>() as u64
+    } else {
+        0
+    };
+    source + result_rows * (bands + sums)
 }
 
-/// Permission for what the threads hold together: the decoder, the rows of one window and those on their way
-/// to it, a window's planes, the bands on their way to the encoder, and the encoder itself.
+/// Bytes of a pixel of a window as the session takes it.
+const PLANES_BYTES: u64 = (crate::inference::PLANES * size_of::<f32>()) as u64;
+
+/// Permission for what the threads hold together.
 fn host_permit(
     host: &Arc<Budget>,
     header: &ImageHeader,
     plan: &TilePlan,
     sink: &SinkSpec,
 ) -> Result<Permit, OverBudget> {
-    let rows_held =
-        u64::from(plan.window().height) + u64::from(ROWS_PER_CHUNK) * (CHUNKS_IN_FLIGHT as u64 + 2);
-    let input_bytes = rows_held * header.layout.row_bytes(header.upright().width) as u64;
-    let planes_bytes = plan.window().pixels() * (crate::inference::PLANES * size_of::<f32>()) as u64;
-    let scale = u64::from(sink.size.height / header.upright().height);
-    let tallest = plan
-        .bands()
-        .iter()
-        .map(|band| u64::from(band.core_len))
-        .max()
-        .unwrap_or(0);
-    let band_bytes = tallest * scale * sink.layout.row_bytes(sink.size.width) as u64;
-    let bands_bytes = band_bytes * (BANDS_IN_FLIGHT as u64 + 2);
-    host.acquire(header.decode_bytes + input_bytes + planes_bytes + bands_bytes + codec::encode_bytes(sink))
-}
-
-/// What the inference side came to.
-struct BandsMade {
-    ladder: Ladder,
-    plan: TilePlan,
-    inference_s: f64,
+    let rows = u64::from(plan.window().height);
+    let windows = rows * bytes_per_window_row(header, sink, plan.is_blended());
+    host.acquire(header.decode_bytes + chunk_bytes(header) + windows + codec::encode_bytes(sink))
 }
 
 struct Outcome {
     result: Result<Encoded, PipelineError>,
-    bands: BandsMade,
     decode_s: f64,
     encode_s: f64,
 }
@@ -295,7 +307,7 @@ struct Outcome {
 fn run_threads(
     render: &Render<'_>,
     mut rows: Box<dyn RowSource>,
-    mut maker: BandMaker,
+    maker: &mut dyn RowMaker,
     upscaler: &mut dyn Upscaler,
     sink: &SinkSpec,
 ) -> Outcome {
@@ -308,20 +320,28 @@ fn run_threads(
             decode(rows.as_mut(), chunks, &chunk_pool, render.clock)
         });
         let encoder = spawn(scope, "encode", || encode(sink, outgoing, &band_pool, render));
-        let made = maker.run((incoming, &chunk_pool), (bands, &band_pool), upscaler, render);
-        // Both see their channel closed when `run` is over, so neither is waited for in vain.
+        let source = SourceRows {
+            incoming,
+            pool: &chunk_pool,
+        };
+        let result = ResultRows {
+            outgoing: bands,
+            pool: &band_pool,
+        };
+        let made = maker.make(&source, &result, upscaler, render);
+        drop((source, result));
+        // Both see their channel closed now, so neither is waited for in vain.
         let (decoded, decode_s) = join(decoder);
         let (encoded, encode_s) = join(encoder);
         let result = match (made, decoded) {
-            (Err(bands::Stopped::Failed(error)), _) => Err(error),
+            (Err(Stopped::Failed(error)), _) => Err(error),
             (_, Err(error)) => Err(error.into()),
-            (Err(bands::Stopped::Downstream | bands::Stopped::Upstream) | Ok(()), Ok(())) => {
+            (Err(Stopped::Downstream | Stopped::Upstream) | Ok(()), Ok(())) => {
                 encoded.map_err(PipelineError::from)
             }
         };
         Outcome {
             result,
-            bands: maker.into_made(),
             decode_s,
             encode_s,
         }

@@ -163,8 +163,8 @@ async fn insert(tx: &mut SqliteConnection, new: &NewJob, now: i64) -> sqlx::Resu
 /// Puts a finished job back in the queue as if it were new; `result` stays, so that it may replace its own.
 pub(super) async fn requeue(tx: &mut SqliteConnection, id: JobId, now: i64) -> sqlx::Result<Job> {
     sqlx::query_as(
-        "UPDATE jobs SET state = 'queued', attempts = 0, not_before_ms = ?3, queued_at_ms = ?2,
-                         started_at_ms = NULL, finished_at_ms = NULL, reason_code = NULL,
+        "UPDATE jobs SET state = 'queued', attempts = 0, device_losses = 0, not_before_ms = ?3,
+                         queued_at_ms = ?2, started_at_ms = NULL, finished_at_ms = NULL, reason_code = NULL,
                          reason_message = NULL, report = NULL, withdrawn = 0, cancel_requested = 0
          WHERE id = ?1 AND state IN ('done', 'failed', 'skipped', 'cancelled')
          RETURNING *",

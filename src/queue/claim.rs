@@ -208,6 +208,29 @@ impl Store {
         self.end(claim, Ending::Released(None)).await
     }
 
+    /// The device was lost under the job. The first time it is given back, its attempt unspent, behind those that
+    /// wait; the second time it fails. Counted durably when this returns, so that the process may end: before,
+    /// the job is one of a process that died.
+    ///
+    /// # Errors
+    /// As [`Store::record_failed`].
+    pub async fn record_device_lost(
+        &self,
+        claim: Claim,
+        reason: Reason,
+        report: Option<&RenderReport>,
+    ) -> Result<(Job, JobOutcome), QueueError> {
+        let not_before = self.now().saturating_add(retry::backoff(claim.job.attempts));
+        let ending = Ending::DeviceLost {
+            reason,
+            report,
+            not_before: not_before.unwrap_or(Timestamp::MAX),
+        };
+        let job = self.end(claim, ending).await?;
+        let outcome = retry::outcome(&job);
+        Ok((job, outcome))
+    }
+
     /// Back to the queue, its attempt spent, not before that time.
     ///
     /// # Errors
@@ -283,7 +306,7 @@ pub(super) async fn end_held(
     let after = retry::after(&held.job, ending);
     let (result, report) = match ending {
         Ending::Done { result, report } => (Some(*result), *report),
-        Ending::Failed { report, .. } => (None, *report),
+        Ending::Failed { report, .. } | Ending::DeviceLost { report, .. } => (None, *report),
         _ => (None, None),
     };
     close_attempt(tx, held.attempt, &after, now).await?;
@@ -293,7 +316,7 @@ pub(super) async fn end_held(
                          reason_message = ?7, finished_at_ms = ?8, report = coalesce(?9, report),
                          result = coalesce(?10, result),
                          replaced_by = CASE WHEN ?10 IS NULL THEN replaced_by END,
-                         cancel_requested = 0, lease_owner = NULL, lease_until_ms = NULL, attempt = NULL,
+                         device_losses = ?11, cancel_requested = 0, lease_owner = NULL, lease_until_ms = NULL, attempt = NULL,
                          publish_temp = NULL, publish_final = NULL, publish_digest = NULL
          WHERE id = ?1
          RETURNING *",
@@ -308,6 +331,7 @@ pub(super) async fn end_held(
     .bind(after.state.shown().is_final().then_some(now))
     .bind(report)
     .bind(result.map(bytes))
+    .bind(after.device_losses)
     .fetch_one(&mut *tx)
     .await?;
     assert!(

@@ -177,6 +177,8 @@ pub struct Job {
     pub state: State,
     /// Attempts spent, this one included.
     pub attempts: u32,
+    /// How often the device was lost under it since it was queued.
+    pub device_losses: u32,
     /// Not claimed before.
     pub not_before: Timestamp,
     /// Somebody wants it ended.

@@ -14,6 +14,10 @@ use crate::report::RenderReport;
 /// Attempts that a job gets before it fails. A file that kills the service must not do so for ever.
 pub const ATTEMPTS_MAX: u32 = 3;
 
+/// Losses of the device that a job gets before it fails. The first may be anybody's doing, a driver's or a cable's;
+/// the second under the same picture is held against it.
+pub const DEVICE_LOSSES_MAX: u32 = 2;
+
 /// The wait after the first spent attempt; each further one waits [`BACKOFF_FACTOR`] times longer.
 /// No jitter: one process works on this queue, there is no herd to spread.
 const BACKOFF_FIRST: Duration = Duration::from_secs(15);
@@ -71,6 +75,13 @@ pub(super) enum Ending<'a> {
         not_before: Timestamp,
     },
     Released(Option<Reason>),
+    /// The device was lost under it. Others go first, as after a crash: if it is lost under the next job too, it was
+    /// not this one's doing.
+    DeviceLost {
+        reason: Reason,
+        report: Option<&'a RenderReport>,
+        not_before: Timestamp,
+    },
     /// The process that held it is no more. Others go first: a picture that kills the service must not be the
     /// first thing that every start does.
     Crashed {
@@ -83,6 +94,7 @@ pub(super) enum Ending<'a> {
 pub(super) struct After {
     pub(super) state: State,
     pub(super) attempts: u32,
+    pub(super) device_losses: u32,
     pub(super) not_before: Timestamp,
     pub(super) withdrawn: bool,
     /// Of the job.
@@ -98,6 +110,7 @@ pub(super) fn after(job: &Job, ending: &Ending<'_>) -> After {
     let last = |state, outcome, reason: Option<&Reason>| After {
         state,
         attempts: job.attempts,
+        device_losses: job.device_losses,
         not_before: job.not_before,
         withdrawn: false,
         reason: reason.cloned(),
@@ -118,6 +131,17 @@ pub(super) fn after(job: &Job, ending: &Ending<'_>) -> After {
         // The request was taken back while the worker was stopping.
         Ending::Cancelled => given_back(job, None),
         Ending::Released(reason) => given_back(job, reason.clone()),
+        Ending::DeviceLost { reason, .. } if job.device_losses + 1 >= DEVICE_LOSSES_MAX => After {
+            device_losses: job.device_losses + 1,
+            ..last(State::Failed, "failed", Some(&device_lost(job, reason)))
+        },
+        Ending::DeviceLost {
+            reason, not_before, ..
+        } => After {
+            device_losses: job.device_losses + 1,
+            not_before: *not_before,
+            ..given_back(job, Some(reason.clone()))
+        },
         Ending::Retrying { reason, not_before } => After {
             not_before: *not_before,
             ..last(State::Queued, "retrying", Some(reason))
@@ -137,6 +161,7 @@ fn given_back(job: &Job, attempt_reason: Option<Reason>) -> After {
     After {
         state: State::Queued,
         attempts: job.attempts - 1,
+        device_losses: job.device_losses,
         not_before: job.not_before,
         withdrawn: false,
         reason: None,
@@ -154,6 +179,7 @@ fn cancelled(job: &Job, crashed: bool) -> After {
     After {
         state: State::Cancelled,
         attempts: job.attempts,
+        device_losses: job.device_losses,
         not_before: job.not_before,
         withdrawn: job.withdrawn,
         reason: Some(reason.clone()),
@@ -192,6 +218,15 @@ fn crashed_service(job: &Job) -> Reason {
         job.id
     );
     Reason::new(ReasonCode::CrashedService, message)
+}
+
+fn device_lost(job: &Job, reason: &Reason) -> Reason {
+    let message = format!(
+        "{reason}; it was the second time with this picture: see the kernel's log and nvidia-smi, or set providers = \
+         [\"cpu\"] in [runtime], then `upscaled jobs retry {}`",
+        job.id
+    );
+    Reason::new(ReasonCode::Model, message)
 }
 
 /// What became of a job, told by its row after the ending.

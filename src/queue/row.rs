@@ -104,6 +104,7 @@ impl FromRow<'_, SqliteRow> for Job {
             priority: i32::try_from(priority).map_err(|_| damaged(format!("priority is {priority}")))?,
             state: state(row.try_get("state")?)?,
             attempts: count(row, "attempts")?,
+            device_losses: count(row, "device_losses")?,
             not_before: time(row, "not_before_ms")?,
             cancel_requested: row.try_get("cancel_requested")?,
             withdrawn: row.try_get("withdrawn")?,

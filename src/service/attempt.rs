@@ -9,6 +9,7 @@ use super::shared::{Shared, recipe_hash};
 use crate::config::{Config, Folder};
 use crate::error::{Fault, Reason, ReasonCode};
 use crate::fs::FileIdentity;
+use crate::pipeline::PipelineError;
 use crate::publish::PublishError;
 use crate::queue::{Job, QueueError};
 use crate::report::RenderReport;
@@ -17,6 +18,8 @@ use crate::report::RenderReport;
 #[derive(Debug)]
 pub(super) enum Stopped {
     Fault(Fault, Box<RenderReport>),
+    /// Nothing works on the device any more; the service ends.
+    DeviceLost(Reason, Box<RenderReport>),
     Withdrawn(Reason),
     Skipped(Reason),
     CancelRequested,
@@ -98,6 +101,17 @@ pub(super) fn check_unchanged(job: &Job, source: &Path) -> Result<(), Stopped> {
     }
 }
 
+/// What a picture that failed means for its job.
+pub(super) fn failed(error: PipelineError, report: RenderReport) -> Stopped {
+    let is_lost = error.is_device_lost();
+    let (fault, report) = (Fault::from(error), Box::new(report));
+    if is_lost {
+        Stopped::DeviceLost(fault.reason, report)
+    } else {
+        Stopped::Fault(fault, report)
+    }
+}
+
 /// What a picture that was asked to stop means for its job.
 pub(super) fn stopped_by(why: Why, job: &Job, config: &Config, report: RenderReport) -> Stopped {
     match why {
@@ -114,6 +128,43 @@ pub(super) fn stopped_by(why: Why, job: &Job, config: &Config, report: RenderRep
                 Fault::retry(std::time::Duration::ZERO, ReasonCode::Timeout, text),
                 Box::new(report),
             )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::InferenceError;
+
+    fn stopped(error: InferenceError) -> Stopped {
+        let source_name = "a.png".to_owned();
+        failed(
+            PipelineError::Inference { source_name, error },
+            RenderReport::default(),
+        )
+    }
+
+    #[test]
+    fn only_a_lost_device_ends_more_than_the_job() {
+        let Stopped::DeviceLost(reason, _) =
+            stopped(InferenceError::DeviceLost("CUDA failure 700".to_owned()))
+        else {
+            panic!("a job that keeps the service running on a broken context");
+        };
+        assert_eq!(
+            (reason.code, reason.message.as_str()),
+            (
+                ReasonCode::Model,
+                "cannot upscale a.png: the device was lost: CUDA failure 700"
+            )
+        );
+        for error in [
+            InferenceError::OutOfMemory("2 GiB".to_owned()),
+            InferenceError::Model("bad shape".to_owned()),
+            InferenceError::NoProvider(Vec::new()),
+        ] {
+            assert!(matches!(stopped(error), Stopped::Fault(..)));
         }
     }
 }

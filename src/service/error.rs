@@ -1,5 +1,6 @@
 //! Owns the failures that end the service. Everything smaller ends a job or blocks a folder.
 
+use crate::error::Reason;
 use crate::inference::{LibraryError, ModelError};
 use crate::publish::PublishError;
 use crate::queue::{JobId, QueueError};
@@ -38,6 +39,9 @@ pub enum ServiceError {
     /// The system grants no thread or no signal handler.
     #[error("cannot start: {}", crate::error::plain(.0))]
     System(#[from] std::io::Error),
+    /// The device is lost: this process can do nothing more with it. The job in work is recorded.
+    #[error("{0}; the service ends, its next start begins with a clean device")]
+    DeviceLost(Reason),
     /// A job hangs and its thread cannot be ended.
     #[error("job {job} hangs and cannot be stopped; the service ends, its next start tries the job again")]
     Hung {

@@ -31,6 +31,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Provider};
+use crate::error::{Reason, ReasonCode};
 use crate::fs::RealFilesystem;
 use crate::inference::{Catalogue, SessionSettings};
 use crate::pipeline::executor::{DeviceFacts, Executor, ExecutorSettings};
@@ -97,6 +98,7 @@ pub async fn run(
             },
         }
     };
+    tell_end(&shared, &outcome);
     intakes.stop().await;
     writer.abort();
     shared.write_rest().await;
@@ -111,7 +113,7 @@ pub async fn run(
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pass {
     /// Blocked folders, with what they wait for.
-    pub blocked: Vec<(String, crate::error::Reason)>,
+    pub blocked: Vec<(String, Reason)>,
     /// Jobs that wait for another attempt.
     pub waiting: u64,
     /// A signal ended it before its time.
@@ -160,6 +162,7 @@ pub async fn once(
             },
         }
     };
+    tell_end(&shared, &outcome);
     writer.abort();
     shared.write_rest().await;
     end.send_replace(true);
@@ -175,6 +178,20 @@ pub async fn once(
         waiting,
         interrupted,
     })
+}
+
+/// Has the last status say why the service ends by itself.
+fn tell_end<T>(shared: &Shared, outcome: &Result<T, ServiceError>) {
+    let Err(error) = outcome else { return };
+    watchdog::stopping(&error.to_string());
+    if let ServiceError::DeviceLost(_) = error {
+        let reason = Reason::new(ReasonCode::Model, error.to_string());
+        for folder in &shared.config().folders {
+            shared
+                .blocks
+                .block(&folder.name, &reason, shared.clock.monotonic());
+        }
+    }
 }
 
 /// The task that writes job files for those who must not wait.

@@ -282,6 +282,9 @@ fn recent_document(job: &Job) -> RecentDocument {
 /// What `systemctl status` shows.
 fn status_line(snapshot: &ServiceSnapshot) -> String {
     if let Some(reason) = &snapshot.blocked_reason {
+        if snapshot.service == ServiceState::Stopped {
+            return reason.clone();
+        }
         return format!("waiting: {reason}");
     }
     let sum = |count: fn(&CountsDocument) -> u64| {

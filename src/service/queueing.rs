@@ -15,6 +15,7 @@ use super::start::open_folder;
 use super::worker::Worker;
 use crate::config::Config;
 use crate::error::{Fault, ReasonCode};
+use crate::inference::InferenceError;
 use crate::pipeline::executor::{Executor, ExecutorSettings};
 
 /// How often an idle queue looks: commands change the ledger without telling, and a person who typed
@@ -109,7 +110,7 @@ impl Queueing {
         self.shared.pulse.progressed(now);
         let config = self.shared.config();
         self.follow(&config).await?;
-        self.probe(&config).await;
+        self.probe(&config).await?;
         // A look is a read; only what can succeed takes the write lock.
         match self.shared.store.next_due().await? {
             Some(due) if due <= self.shared.clock.wall() => {}
@@ -142,7 +143,7 @@ impl Queueing {
     }
 
     /// Asks blocked folders whose time has come whether they work again.
-    async fn probe(&self, config: &Config) {
+    async fn probe(&self, config: &Config) -> Result<(), ServiceError> {
         for name in self.shared.blocks.take_due(self.shared.clock.monotonic()) {
             let Some(folder) = config.folder(&name) else {
                 continue;
@@ -152,23 +153,27 @@ impl Queueing {
                 .blocks
                 .reason(&name)
                 .is_some_and(|reason| reason.code == ReasonCode::Model);
-            if for_model && let Err(fault) = self.try_model(&folder.recipe.model).await {
-                self.shared.block(&name, &fault.reason);
+            if for_model && let Err(error) = self.try_model(&folder.recipe.model).await {
+                let is_lost = matches!(error, InferenceError::DeviceLost(_));
+                let reason = Fault::from(error).reason;
+                if is_lost {
+                    return Err(ServiceError::DeviceLost(reason));
+                }
+                self.shared.block(&name, &reason);
                 continue;
             }
             open_folder(&self.shared, folder).await;
         }
+        Ok(())
     }
 
-    async fn try_model(&self, model: &str) -> Result<(), Fault> {
+    async fn try_model(&self, model: &str) -> Result<(), InferenceError> {
         let Some(executor) = self.worker.executor() else {
             return Ok(());
         };
         let (send, answer) = oneshot::channel();
         executor.warm_up(model.to_owned(), move |loaded| drop(send.send(loaded)));
-        match answer.await {
-            Ok(loaded) => Ok(loaded?),
-            Err(_) => Ok(()),
-        }
+        // A thread that is gone is found by the next job.
+        answer.await.unwrap_or(Ok(()))
     }
 }

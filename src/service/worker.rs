@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::LEASE;
-use super::attempt::{Stopped, check_recipe, check_unchanged, preflight, stopped_by};
+use super::attempt::{Stopped, check_recipe, check_unchanged, failed, preflight, stopped_by};
 use super::dispose::dispose;
 use super::drive::drive;
 use super::error::ServiceError;
@@ -224,7 +224,7 @@ impl Worker {
             (Some((report, Err(PipelineError::Cancelled))), Some(why)) => {
                 Err(stopped_by(why, claim.job(), config, report))
             }
-            (Some((report, Err(error))), _) => Err(Stopped::Fault(error.into(), Box::new(report))),
+            (Some((report, Err(error))), _) => Err(failed(error, report)),
         }
     }
 
@@ -309,6 +309,9 @@ impl Worker {
                 return Ok(());
             }
             Err(Stopped::Fault(fault, report)) => self.record_fault(claim, &fault, &report).await?,
+            Err(Stopped::DeviceLost(reason, report)) => {
+                return Err(self.record_device_lost(claim, reason, &report).await);
+            }
             Err(Stopped::Withdrawn(reason)) => {
                 tracing::info!(job = id.0, "{reason}");
                 store.record_withdrawn(claim, reason).await?
@@ -338,18 +341,28 @@ impl Worker {
     ) -> Result<Job, ServiceError> {
         let folder = claim.job().folder.clone();
         let (job, outcome) = self.shared.store.record_fault(claim, fault, Some(report)).await?;
-        let code = fault.reason.code.as_str();
-        match &outcome {
-            JobOutcome::Failed(reason) => tracing::warn!(job = job.id.0, code, "failed: {reason}"),
-            JobOutcome::Retrying { reason, not_before } => {
-                tracing::warn!(job = job.id.0, code, %not_before, "tried again later: {reason}");
-            }
-            _ => {}
-        }
+        log_outcome(&job, &outcome);
         if fault.disposition == Disposition::Block {
             self.shared.block(&folder, &fault.reason);
         }
         Ok(job)
+    }
+
+    /// Counts the loss, durably, before the service ends for it. It ends also where the job is somebody else's by now.
+    async fn record_device_lost(&self, claim: Claim, reason: Reason, report: &RenderReport) -> ServiceError {
+        let store = &self.shared.store;
+        match store
+            .record_device_lost(claim, reason.clone(), Some(report))
+            .await
+        {
+            Ok((job, outcome)) => {
+                log_outcome(&job, &outcome);
+                self.shared.announce(&job).await;
+            }
+            Err(error @ QueueError::LeaseLost { job }) => tracing::warn!(job = job.0, "{error}"),
+            Err(error) => return error.into(),
+        }
+        ServiceError::DeviceLost(reason)
     }
 
     /// Lets work that reports no progress of its own count as a turning loop.
@@ -378,6 +391,19 @@ fn named_by_content(planned: &Path, report: &RenderReport) -> PathBuf {
     match format.map(codec::ResultFormat::extensions) {
         Some(extensions @ [usual, ..]) => with_actual_format(planned, usual, extensions),
         _ => planned.to_owned(),
+    }
+}
+
+fn log_outcome(job: &Job, outcome: &JobOutcome) {
+    match outcome {
+        JobOutcome::Failed(reason) => {
+            tracing::warn!(job = job.id.0, code = reason.code.as_str(), "failed: {reason}");
+        }
+        JobOutcome::Retrying { reason, not_before } => {
+            let code = reason.code.as_str();
+            tracing::warn!(job = job.id.0, code, %not_before, "tried again later: {reason}");
+        }
+        _ => {}
     }
 }
 

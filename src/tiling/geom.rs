@@ -1,144 +1,307 @@
-//! Owns the one-dimensional cut: one axis of a picture into windows of one length whose cores partition it
-//! (I7). A two-dimensional plan is the product of two axes. Never weighs costs.
+//! Owns the one-dimensional cut: one axis of a picture into windows whose cores cover it (I7). A two-dimensional plan
+//! is the product of two axes. Never weighs costs.
+//!
+//! A net that crops its border answers for less than its window. Where windows lie is therefore counted by their
+//! **footprint**: the pixels of the picture that the net's output shows, `window − 2 · crop` of them. The first
+//! footprint begins at the picture's first pixel, and its window a crop before it, extended by reflection.
 
-/// One window and the core it answers for, along one axis, in pixels of the padded picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use std::sync::Arc;
+
+use crate::ratio::Ratio;
+
+/// One window and the core it answers for, along one axis, in pixels of the picture unless said otherwise.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Span {
-    /// First pixel of the window.
-    pub window_start: u32,
-    /// First pixel of the core, inside the window.
+    /// First pixel of the window; negative where it is extended by reflection.
+    pub window_start: i64,
+    /// Pixels of the window.
+    pub window_len: u32,
+    /// What the window may show: beyond it lies its mirror image. The picture; in the reference's arithmetic the tile.
+    pub shown: (u32, u32),
+    /// First pixel of the core, inside the footprint.
     pub core_start: u32,
-    /// Pixels of the core; never zero.
+    /// Pixels of the core; never zero. Cores overlap where neighbours are blended.
     pub core_len: u32,
+    /// First pixel of the core in the result.
+    pub result_start: u32,
+    /// Pixels of the core in the result.
+    pub result_len: u32,
+    /// First pixel of the core in the net's output.
+    pub output_start: u32,
+    /// Weight of each of the core's result pixels; `None`: one, it answers alone.
+    pub weights: Option<Arc<[f32]>>,
 }
 
 impl Span {
     /// The first pixel behind the core.
-    pub fn core_end(self) -> u32 {
+    pub fn core_end(&self) -> u32 {
         self.core_start + self.core_len
+    }
+
+    /// The first result pixel behind the core.
+    pub fn result_end(&self) -> u32 {
+        self.result_start + self.result_len
     }
 }
 
-/// One axis, cut: every window has the same length, starts on a multiple of the model's alignment and lies
-/// inside `padded_len`; the cores partition `from..len`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One axis, cut. Cores cover `from..len`; at every pixel the weights of all cores sum to one.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
     /// Pixels of the picture along this axis.
     pub len: u32,
-    /// `len` extended (by reflection) to what the model needs: its alignment and its minimum size.
-    pub padded_len: u32,
-    /// Length of each window.
+    /// Length of the longest window; all have it, but for the reference's ragged tails.
     pub window_len: u32,
     /// The windows, first to last.
     pub spans: Vec<Span>,
 }
 
-/// What the model asks of one axis, in pixels.
+impl Axis {
+    /// Whether neighbours are blended.
+    pub fn is_blended(&self) -> bool {
+        self.spans.iter().any(|span| span.weights.is_some())
+    }
+
+    /// Result pixels that no window after the one with this index touches: those before it are final with it.
+    pub fn final_until(&self, index: usize) -> u32 {
+        match self.spans.get(index + 1) {
+            Some(next) => next.result_start,
+            None => self.spans[index].result_end(),
+        }
+    }
+}
+
+/// What is asked of one axis, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AxisDemands {
-    /// Context that a core needs on either side, unless the picture ends there.
+    /// Context inside the footprint that a core needs on either side, unless the picture ends there.
     pub halo_px: u32,
+    /// Pixels over which two neighbours are blended; zero: they are not.
+    pub blend_px: u32,
+    /// Pixels of the window that the net's output lacks on each side.
+    pub crop_px: u32,
     /// Windows start and end on multiples of it; at least 1.
     pub align_px: u32,
-    /// Smallest length that the model takes.
+    /// Smallest window that the net takes.
     pub min_px: u32,
+    /// The only window that the net takes, if there is but one.
+    pub fixed_px: Option<u32>,
+    /// The net's scale.
+    pub scale: Ratio,
 }
 
 impl AxisDemands {
-    /// `len` extended to the alignment and the minimum.
-    pub fn padded(self, len: u32) -> u32 {
-        len.max(self.min_px).next_multiple_of(self.align_px)
+    /// Window positions: multiples of the net's alignment that fall on whole pixels of the result.
+    fn unit(&self) -> u32 {
+        let (align, step) = (self.align_px.max(1), self.scale.input_step());
+        if align.is_multiple_of(step) {
+            align
+        } else {
+            align * step
+        }
     }
 
-    /// The shortest window with which `count` windows cover `padded` pixels, or `None` where so many would
-    /// not each have a core of their own. One window covers everything.
-    ///
-    /// All but the outer ends lose a halo on both sides, so `count · w − 2 · halo · (count − 1) ≥ padded`.
-    pub fn window_len(self, padded: u32, count: u32) -> Option<u32> {
-        let unit = u64::from(self.align_px);
-        let (len, halo) = (u64::from(padded) / unit, u64::from(self.halo_px).div_ceil(unit));
-        let count = u64::from(count);
-        let window = (len + 2 * halo * (count - 1))
-            .div_ceil(count)
+    /// Pixels that the footprints of two neighbours share at least. Seams are moved onto whole pixels of the result.
+    fn shared_px(&self) -> u32 {
+        let slack = self.scale.input_step() - 1;
+        (2 * (self.halo_px + slack)).max(self.blend_px + slack)
+    }
+
+    /// The window that holds `len` pixels in one piece.
+    pub fn padded(&self, len: u32) -> u32 {
+        let least = len
+            .saturating_add(2 * self.crop_px)
+            .max(self.min_px)
+            .max(self.fixed_px.unwrap_or(0));
+        if self.fixed_px == Some(least) {
+            return least;
+        }
+        least.next_multiple_of(self.unit())
+    }
+
+    /// The shortest window with which `count` windows cover a `padded` length, or `None` where so many would not each
+    /// have a core of their own. One window covers everything.
+    pub fn window_len(&self, padded: u32, count: u32) -> Option<u32> {
+        let (unit, many) = (u64::from(self.unit()), u64::from(count));
+        let (padded, shared) = (u64::from(padded), u64::from(2 * self.crop_px + self.shared_px()));
+        if let Some(fixed) = self.fixed_px.map(u64::from) {
+            let covers = fixed * many >= padded + shared * (many - 1);
+            let spread = count == 1 || padded >= fixed + (many - 1) * unit;
+            return (covers && spread).then_some(fixed as u32);
+        }
+        // All but the outer ends share, so `count · w − shared · (count − 1) ≥ padded`, in whole units.
+        let (len, shared) = (padded.div_ceil(unit), shared.div_ceil(unit));
+        let window = (len + shared * (many - 1))
+            .div_ceil(many)
             .max(u64::from(self.min_px).div_ceil(unit));
         // Windows that lie less than a unit apart would leave a core empty.
-        let fits = count == 1 || (window > 2 * halo && len >= window + (count - 1));
+        let fits = count == 1 || (window > shared && len >= window + (many - 1));
         fits.then(|| u32::try_from(window * unit).unwrap_or(u32::MAX))
+    }
+
+    /// Where the first footprint begins if rows before `from` are finished: a halo before it, on a whole unit, and
+    /// not so late that less than the smallest window is left.
+    fn first(&self, len: u32, from: u32) -> u32 {
+        let least = self.min_px.max(self.fixed_px.unwrap_or(0));
+        let padded = self.padded(len);
+        from.saturating_sub(self.halo_px)
+            .min(padded.saturating_sub(least))
+            / self.unit()
+            * self.unit()
+    }
+
+    /// The length that is left to cut from `from` on, as a window would have to hold it.
+    pub fn rest(&self, len: u32, from: u32) -> u32 {
+        self.padded(len) - self.first(len, from)
     }
 }
 
 impl Axis {
-    /// Cuts `from..len` into `count` windows. Rows before `from` are finished: they serve as context only.
-    /// `None` where `count` windows cannot each have a core of their own.
+    /// Cuts `from..len` into `count` windows of one length. Pixels before `from` are finished: they serve as context
+    /// only. `None` where `count` windows cannot each have a core of their own.
     ///
-    /// Windows are spread evenly, so no tail is thin and the last window slides inward instead of sticking
-    /// out; neighbouring cores meet in the middle of the overlap, which is never shorter than two halos.
-    pub fn cut(len: u32, from: u32, count: u32, demands: AxisDemands) -> Option<Self> {
+    /// Windows are spread evenly, so no tail is thin and the last window slides inward instead of sticking out; the
+    /// seam of two neighbours is in the middle of what they share.
+    pub fn cut(len: u32, from: u32, count: u32, demands: &AxisDemands) -> Option<Self> {
         assert!(from < len && count > 0, "an empty axis cannot be cut");
-        let unit = demands.align_px;
-        let padded_len = demands.padded(len);
-        // The remaining picture begins a halo before the first unfinished row, on an aligned row, and is not
-        // shorter than the model's minimum.
-        let first_px = from
-            .saturating_sub(demands.halo_px)
-            .min(padded_len - demands.min_px.min(padded_len));
-        let first_px = first_px / unit * unit;
-        let rest_len = padded_len - first_px;
-        let window_len = demands.window_len(rest_len, count)?;
-        let slack_units = u64::from((rest_len - window_len.min(rest_len)) / unit);
-        let start = |index: u32| -> u32 {
-            let units = match count {
-                1 => 0,
-                _ => slack_units * u64::from(index) / u64::from(count - 1),
-            };
-            first_px + u32::try_from(units).unwrap_or(u32::MAX) * unit
-        };
-        // Cores begin in the middle of the overlap with the window before.
-        let core_start = |index: u32| match index {
-            0 => from,
-            _ => (start(index - 1) + window_len).midpoint(start(index)),
-        };
-        let spans: Vec<Span> = (0..count)
+        let unit = demands.unit();
+        let first = demands.first(len, from);
+        let rest = demands.rest(len, from);
+        let window_len = demands.window_len(rest, count)?;
+        let slack_units = u64::from(rest.saturating_sub(window_len) / unit);
+        let footprint = window_len - 2 * demands.crop_px;
+        let starts: Vec<u32> = (0..count)
             .map(|index| {
-                let begin = core_start(index);
-                let end = if index + 1 == count {
-                    len
-                } else {
-                    core_start(index + 1)
+                let units = slack_units * u64::from(index) / u64::from((count - 1).max(1));
+                first + u32::try_from(units).unwrap_or(u32::MAX) * unit
+            })
+            .collect();
+        let step = demands.scale.input_step();
+        // Where the blending of two neighbours begins: half of it lies before the middle of what they share.
+        let seam = |index: usize| {
+            let middle = (starts[index - 1] + footprint).midpoint(starts[index]);
+            middle.saturating_sub(demands.blend_px / 2) / step * step
+        };
+        let spans: Vec<Span> = (0..count as usize)
+            .map(|index| {
+                let begin = if index == 0 { from } else { seam(index) };
+                let end = match index + 1 {
+                    next if next == count as usize => len,
+                    next => seam(next) + demands.blend_px,
                 };
+                demands.span(starts[index], window_len, begin..end.max(begin), len)
+            })
+            .collect();
+        let mut axis = Self {
+            len,
+            window_len,
+            spans,
+        };
+        if !axis.is_sound(from, demands) {
+            return None;
+        }
+        if demands.blend_px > 0 {
+            super::weights::raised_cosine(&mut axis.spans);
+        }
+        Some(axis)
+    }
+
+    /// I7 along one axis: windows lie inside the extended picture, each core has its context or ends at the border,
+    /// and cores meet (or overlap by what is blended, and by that only with their neighbours).
+    pub fn is_sound(&self, from: u32, demands: &AxisDemands) -> bool {
+        let edge = i64::from(demands.padded(self.len)) - i64::from(demands.crop_px);
+        let mut next = from;
+        for (index, span) in self.spans.iter().enumerate() {
+            let footprint_start = span.window_start + i64::from(demands.crop_px);
+            let window_end = span.window_start + i64::from(span.window_len);
+            let footprint_end = window_end - i64::from(demands.crop_px);
+            let (halo, begin, end) = (
+                i64::from(demands.halo_px),
+                i64::from(span.core_start),
+                i64::from(span.core_end()),
+            );
+            let left_ok = footprint_start == 0 || begin >= footprint_start + halo;
+            let right_ok = window_end == edge || end + halo <= footprint_end;
+            let inside = window_end <= edge
+                && footprint_start >= 0
+                && begin >= footprint_start
+                && end <= footprint_end;
+            let last = index + 1 == self.spans.len();
+            // Blended pixels belong to two windows and never to three.
+            let blended = demands.blend_px * (u32::from(index > 0) + u32::from(!last));
+            let own = span.core_len >= blended.max(1);
+            if span.core_start != next || !own || !left_ok || !right_ok || !inside {
+                return false;
+            }
+            next = span.core_end() - if last { 0 } else { demands.blend_px };
+        }
+        next == self.len
+    }
+}
+
+impl Axis {
+    /// Cuts `from..len` as the reference node does: a tile every `tile_px − overlap_px` pixels, the last one short and
+    /// not moved back. Each tile is a picture of its own: what a net needs beyond it is its own mirror image. Without
+    /// `blended` (a picture that fits one tile both ways) there are no ramps.
+    ///
+    /// # Panics
+    /// If the overlap is not below the tile.
+    pub fn reference(
+        len: u32,
+        from: u32,
+        (tile_px, overlap_px): (u32, u32),
+        blended: bool,
+        demands: &AxisDemands,
+    ) -> Self {
+        assert!(
+            from < len && overlap_px < tile_px,
+            "an empty axis or tile cannot be cut"
+        );
+        let (rest, step) = (len - from, (tile_px - overlap_px) as usize);
+        let last = if rest > tile_px { rest - overlap_px } else { 1 };
+        let result = |pixel: u32| demands.scale.of(pixel);
+        let mut spans: Vec<Span> = (0..last)
+            .step_by(step)
+            .map(|position| {
+                let (start, tile) = (from + position, tile_px.min(rest - position));
                 Span {
-                    window_start: start(index),
-                    core_start: begin,
-                    core_len: end.saturating_sub(begin),
+                    window_start: i64::from(start) - i64::from(demands.crop_px),
+                    window_len: demands.padded(tile),
+                    shown: (start, start + tile),
+                    core_start: start,
+                    core_len: tile,
+                    result_start: result(start),
+                    result_len: result(tile).min(result(len) - result(start)),
+                    output_start: 0,
+                    weights: None,
                 }
             })
             .collect();
-        let axis = Self {
-            len,
-            padded_len,
-            window_len: window_len.min(rest_len),
-            spans,
-        };
-        axis.is_sound(from, demands).then_some(axis)
-    }
-
-    /// I7 along one axis: cores partition `from..len`, windows lie inside the padded picture, each core has
-    /// its halo or ends at the border.
-    pub fn is_sound(&self, from: u32, demands: AxisDemands) -> bool {
-        let mut next = from;
-        for span in &self.spans {
-            let window_end = span.window_start + self.window_len;
-            let left_ok = span.window_start == 0 || span.core_start >= span.window_start + demands.halo_px;
-            let right_ok = window_end == self.padded_len || span.core_end() + demands.halo_px <= window_end;
-            let inside = window_end <= self.padded_len
-                && span.core_start >= span.window_start
-                && span.core_end() <= window_end;
-            if span.core_start != next || span.core_len == 0 || !left_ok || !right_ok || !inside {
-                return false;
-            }
-            next = span.core_end();
+        if blended {
+            super::weights::reference_ramps(&mut spans, result(from), result(overlap_px));
         }
-        next == self.len
+        Self {
+            len,
+            window_len: spans.iter().map(|span| span.window_len).max().unwrap_or(0),
+            spans,
+        }
+    }
+}
+
+impl AxisDemands {
+    /// The window whose footprint begins at `footprint_start`, with its core.
+    fn span(&self, footprint_start: u32, window_len: u32, core: std::ops::Range<u32>, len: u32) -> Span {
+        let result = |pixel: u32| self.scale.of(pixel);
+        Span {
+            window_start: i64::from(footprint_start) - i64::from(self.crop_px),
+            window_len,
+            shown: (0, len),
+            core_start: core.start,
+            core_len: core.end - core.start,
+            result_start: result(core.start),
+            result_len: result(core.end) - result(core.start),
+            output_start: result(core.start) - result(footprint_start),
+            weights: None,
+        }
     }
 }
 
@@ -150,58 +313,140 @@ mod tests {
 
     fn demands() -> impl Strategy<Value = AxisDemands> {
         (
-            0u32..100,
+            prop_oneof![
+                (0u32..100).prop_map(|halo| (halo, 0)),
+                (1u32..150).prop_map(|blend| (0, blend))
+            ],
+            prop_oneof![Just(0u32), Just(18)],
             prop_oneof![Just(1u32), Just(2), Just(4), Just(16)],
             1u32..64,
+            prop_oneof![Just(None), (64u32..300).prop_map(Some)],
+            prop_oneof![
+                Just(Ratio::whole(1)),
+                Just(Ratio::whole(4)),
+                Just(Ratio::new(3, 2).unwrap())
+            ],
         )
-            .prop_map(|(halo_px, align_px, min_px)| AxisDemands {
-                halo_px,
-                align_px,
-                min_px,
-            })
+            .prop_map(
+                |((halo_px, blend_px), crop_px, align_px, min_px, fixed_px, scale)| AxisDemands {
+                    halo_px,
+                    blend_px,
+                    crop_px,
+                    align_px,
+                    min_px: min_px + 2 * crop_px,
+                    fixed_px,
+                    scale,
+                },
+            )
+    }
+
+    /// At every result pixel the weights of all cores sum to one.
+    fn sums_to_one(axis: &Axis, from: u32, scale: Ratio) -> bool {
+        let (first, end) = (scale.of(from), scale.of(axis.len));
+        let mut sums = vec![0.0f32; (end - first) as usize];
+        for span in &axis.spans {
+            for at in 0..span.result_len {
+                let weight = span.weights.as_ref().map_or(1.0, |weights| weights[at as usize]);
+                sums[(span.result_start - first + at) as usize] += weight;
+            }
+        }
+        sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5)
     }
 
     proptest! {
-        /// The cores partition the axis and every window lies inside the picture, from whichever row on.
+        /// Cores cover the axis and every window lies inside the extended picture, from whichever row on.
         #[test]
-        fn i7_an_axis_is_partitioned(len in 1u32..5000, from_part in 0.0f64..1.0, count in 1u32..40, demands in demands()) {
-            let from = ((f64::from(len) * from_part) as u32).min(len - 1);
-            if let Some(axis) = Axis::cut(len, from, count, demands) {
-                prop_assert!(axis.is_sound(from, demands));
-                prop_assert!(axis.spans.iter().all(|span| span.window_start % demands.align_px == 0));
-                prop_assert_eq!(axis.window_len % demands.align_px, 0);
+        fn i7_an_axis_is_covered(len in 1u32..5000, from_part in 0.0f64..1.0, count in 1u32..40, demands in demands()) {
+            let step = demands.scale.input_step();
+            let from = ((f64::from(len) * from_part) as u32).min(len - 1) / step * step;
+            if let Some(axis) = Axis::cut(len, from, count, &demands) {
+                prop_assert!(axis.is_sound(from, &demands));
+                prop_assert!(sums_to_one(&axis, from, demands.scale));
                 prop_assert!(axis.window_len >= demands.min_px);
+                for span in &axis.spans {
+                    let footprint = u32::try_from(span.window_start + i64::from(demands.crop_px)).unwrap();
+                    prop_assert_eq!(footprint % demands.align_px, 0);
+                    if demands.fixed_px.is_none() {
+                        prop_assert_eq!(span.window_len % demands.align_px, 0);
+                    }
+                }
             }
         }
 
-        /// One window always works, so there is always a plan when memory is no object.
+        /// One window always works, so there is always a plan when memory is no object (and the shape not fixed).
         #[test]
         fn one_window_always_covers(len in 1u32..5000, from_part in 0.0f64..1.0, demands in demands()) {
-            let from = ((f64::from(len) * from_part) as u32).min(len - 1);
-            prop_assert!(Axis::cut(len, from, 1, demands).is_some());
+            let demands = AxisDemands { fixed_px: None, ..demands };
+            let step = demands.scale.input_step();
+            let from = ((f64::from(len) * from_part) as u32).min(len - 1) / step * step;
+            prop_assert!(Axis::cut(len, from, 1, &demands).is_some());
         }
 
         /// Without a thin tail: no core is less than a third of the longest.
         #[test]
         fn cores_are_balanced(len in 500u32..20_000, count in 2u32..20, halo_px in 0u32..40) {
-            let demands = AxisDemands { halo_px, align_px: 1, min_px: 1 };
-            if let Some(axis) = Axis::cut(len, 0, count, demands) {
+            let demands = AxisDemands { halo_px, ..PLAIN };
+            if let Some(axis) = Axis::cut(len, 0, count, &demands) {
                 let longest = axis.spans.iter().map(|span| span.core_len).max().unwrap_or(0);
                 let shortest = axis.spans.iter().map(|span| span.core_len).min().unwrap_or(0);
                 prop_assert!(shortest * 3 + 2 * halo_px + 3 >= longest, "{shortest} beside {longest}");
             }
         }
+
+        /// The reference's tiles cover the axis too, and its ramps, divided by their sum, sum to one.
+        #[test]
+        fn the_references_tiles_cover(len in 1u32..3000, scale in 1u32..5, tile in 40u32..600) {
+            let scale = Ratio::whole(scale);
+            let axis = Axis::reference(len, 0, (tile, 32), true, &AxisDemands { scale, ..PLAIN });
+            prop_assert!(sums_to_one(&axis, 0, scale));
+            prop_assert!(axis.spans.iter().all(|span| span.core_len <= tile && (axis.spans.len() == 1 || span.core_len > 32)));
+        }
+    }
+
+    const PLAIN: AxisDemands = AxisDemands {
+        halo_px: 21,
+        blend_px: 0,
+        crop_px: 0,
+        align_px: 1,
+        min_px: 1,
+        fixed_px: None,
+        scale: Ratio::whole(4),
+    };
+
+    #[test]
+    fn the_last_window_slides_inward() {
+        let axis = Axis::cut(1536, 0, 3, &PLAIN).unwrap();
+        assert_eq!(axis.window_len, 540);
+        assert_eq!(axis.spans[2].window_start + 540, 1536);
     }
 
     #[test]
-    fn a_window_longer_than_the_picture_is_never_asked_for_when_it_is_cut() {
-        let demands = AxisDemands {
-            halo_px: 21,
-            align_px: 1,
-            min_px: 1,
+    fn the_references_ragged_tails_are_where_it_has_them() {
+        let tiles = |len| -> Vec<(u32, u32)> {
+            Axis::reference(len, 0, (512, 32), true, &PLAIN)
+                .spans
+                .iter()
+                .map(|span| (span.core_start, span.core_len))
+                .collect()
         };
-        let axis = Axis::cut(1536, 0, 3, demands).unwrap();
-        assert_eq!(axis.window_len, 540);
-        assert_eq!(axis.spans[2].window_start + 540, 1536);
+        assert_eq!(tiles(512), [(0, 512)]);
+        assert_eq!(tiles(513), [(0, 512), (480, 33)]);
+        assert_eq!(tiles(993), [(0, 512), (480, 512), (960, 33)]);
+        assert_eq!(tiles(1024), [(0, 512), (480, 512), (960, 64)]);
+    }
+
+    #[test]
+    fn a_net_that_crops_gets_its_border_from_beyond_the_picture() {
+        let demands = AxisDemands {
+            halo_px: 0,
+            crop_px: 18,
+            align_px: 2,
+            min_px: 40,
+            ..PLAIN
+        };
+        let axis = Axis::cut(97, 0, 1, &demands).unwrap();
+        assert_eq!(axis.spans[0].window_start, -18);
+        assert_eq!(axis.window_len, 134);
+        assert_eq!(axis.spans[0].output_start, 0);
     }
 }

@@ -4,7 +4,8 @@
 pub mod cost;
 pub mod geom;
 pub mod plan;
+mod weights;
 
 pub use cost::{MemoryNeed, Speed};
 pub use geom::{Axis, Span};
-pub use plan::{Demands, Limits, PlanError, TilePlan, plan};
+pub use plan::{Demands, Joint, Limits, PlanError, TilePlan, plan};

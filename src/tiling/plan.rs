@@ -1,32 +1,83 @@
-//! Owns the choice of a plan: of all cuts that fit, the one that computes the fewest pixels. Pure.
+//! Owns the choice of windows: of all cuts that fit, the one that takes the least time. Pure.
 
-use super::cost::MemoryNeed;
+use super::cost::{MemoryNeed, Speed, seconds_of_window};
 use super::geom::{Axis, AxisDemands, Span};
+use crate::ratio::Ratio;
 use crate::size::Size;
 
 /// Windows have no side below this, however small the budget: smaller ones are nearly all halo.
 pub const MIN_WINDOW_PX: u32 = 64;
 
+/// How tiles become one picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joint {
+    /// In one piece.
+    Whole,
+    /// Halos are cut off: equal to untiled where the halo covers what the net sees.
+    Exact {
+        /// Context around a core, pixels.
+        halo_px: u32,
+    },
+    /// Neighbours are blended.
+    Feather {
+        /// Pixels over which two are.
+        overlap_px: u32,
+    },
+    /// The reference node's arithmetic.
+    Comfy {
+        /// Side of a tile; its tails are shorter.
+        tile_px: u32,
+        /// Pixels that two tiles share.
+        overlap_px: u32,
+    },
+}
+
 /// What the model asks of every window.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Demands {
-    /// Context around a core, pixels; the receptive radius for exact tiles.
-    pub halo_px: u32,
     /// Sides are multiples of it.
     pub align_px: u32,
     /// Smallest side.
     pub min_px: u32,
+    /// Pixels of the window that the net's output lacks on each side.
+    pub crop_px: u32,
+    /// The only window that the net takes, if there is but one.
+    pub fixed: Option<Size>,
+    /// The net's scale.
+    pub scale: Ratio,
+    /// Whether several tiles may be run at once.
+    pub batches: bool,
     /// What a window costs.
     pub memory: MemoryNeed,
+    /// How long windows take, as far as that was measured.
+    pub speeds: Vec<Speed>,
 }
 
 impl Demands {
-    fn axis(&self) -> AxisDemands {
+    fn axis(&self, joint: Joint, fixed_px: Option<u32>) -> AxisDemands {
+        let (halo_px, blend_px) = match joint {
+            // A net that crops its border has seen that much context already.
+            Joint::Exact { halo_px } => (halo_px.saturating_sub(self.crop_px), 0),
+            Joint::Feather { overlap_px } => (0, overlap_px),
+            Joint::Whole | Joint::Comfy { .. } => (0, 0),
+        };
         AxisDemands {
-            halo_px: self.halo_px,
+            halo_px,
+            blend_px,
+            crop_px: self.crop_px,
             align_px: self.align_px.max(1),
             min_px: self.min_px.max(1),
+            fixed_px,
+            scale: self.scale,
         }
+    }
+
+    fn columns(&self, joint: Joint) -> AxisDemands {
+        self.axis(joint, self.fixed.map(|window| window.width))
+    }
+
+    fn rows(&self, joint: Joint) -> AxisDemands {
+        self.axis(joint, self.fixed.map(|window| window.height))
     }
 }
 
@@ -37,10 +88,15 @@ pub struct Limits {
     pub device_bytes: u64,
     /// Ceiling of a window's side, pixels.
     pub window_side_px: u32,
-    /// Ceiling of a window's area, pixels: beyond it nothing gets faster, and progress gets coarse.
+    /// Ceiling of a window's area, pixels.
     pub window_pixels: u64,
-    /// Whether the picture may be cut at all (`tiling = "none"` says no).
-    pub may_cut: bool,
+    /// Ceiling of the area that one run works on, all its tiles together, pixels.
+    pub run_pixels: u64,
+    /// Ceiling of a window's rows: what the host can hold of bands. No window is refused for it that is as low as a
+    /// window can be.
+    pub window_rows: u32,
+    /// Tiles of one run at most.
+    pub batch: u32,
 }
 
 /// No plan fits; says what would.
@@ -57,21 +113,23 @@ pub struct PlanError {
     pub available_bytes: u64,
 }
 
-/// A picture (or what is left of it), cut into tiles of one shape: rows of tiles are bands.
+/// A picture (or what is left of it), cut into tiles: rows of tiles are bands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TilePlan {
     /// The cut from left to right.
     pub columns: Axis,
     /// The cut from top to bottom: one span is one band.
     pub rows: Axis,
-    /// Context around cores.
-    pub halo_px: u32,
-    /// What a window needs on the device.
-    pub window_bytes: u64,
+    /// How tiles become one picture.
+    pub joint: Joint,
+    /// Tiles of one run.
+    pub batch: u32,
+    /// What one run needs on the device.
+    pub run_bytes: u64,
 }
 
 impl TilePlan {
-    /// Columns × rows of every window.
+    /// Columns × rows of the largest window; but for the reference's ragged tails all have its shape.
     pub fn window(&self) -> Size {
         Size::new(self.columns.window_len, self.rows.window_len)
     }
@@ -88,84 +146,162 @@ impl TilePlan {
 
     /// Pixels that the session computes, halos included.
     pub fn computed_pixels(&self) -> u64 {
-        self.tiles() * self.window().pixels()
+        let along = |axis: &Axis| {
+            axis.spans
+                .iter()
+                .map(|span| u64::from(span.window_len))
+                .sum::<u64>()
+        };
+        along(&self.columns) * along(&self.rows)
     }
 
-    /// Pixels that two neighbouring windows share; zero without neighbours.
+    /// Whether cores are blended, so that rows are put together in floating point.
+    pub fn is_blended(&self) -> bool {
+        self.columns.is_blended() || self.rows.is_blended()
+    }
+
+    /// Pixels that two neighbouring windows share at least; zero without neighbours.
     pub fn overlap_px(&self) -> u32 {
-        if self.tiles() > 1 { 2 * self.halo_px } else { 0 }
+        match self.joint {
+            _ if self.tiles() == 1 => 0,
+            Joint::Whole => 0,
+            Joint::Exact { halo_px } => 2 * halo_px,
+            Joint::Feather { overlap_px } | Joint::Comfy { overlap_px, .. } => overlap_px,
+        }
     }
 }
 
-/// The plan for rows `from_row..` of `image` that computes the fewest pixels within `limits`.
+/// The plan for rows `from_row..` of `image` that takes the least time within `limits`.
 ///
-/// The smallest count of columns and rows is not always the cheapest, because a window's area is what is
-/// limited: a few wide windows carry less halo than many square ones. So every number of columns is tried
-/// with the fewest rows that then fit; that is at most `width / 1` cheap integer steps, in practice dozens.
+/// `from_row` is zero or where an earlier plan's band begins.
 ///
 /// # Errors
 /// [`PlanError`] if not even the smallest window fits into `limits.device_bytes`.
-pub fn plan(image: Size, from_row: u32, demands: &Demands, limits: &Limits) -> Result<TilePlan, PlanError> {
-    let axis = demands.axis();
-    let allowed = demands.memory.largest_window(limits.device_bytes);
-    let area = limits.window_pixels.min(allowed);
-    let mut best: Option<(u64, TilePlan)> = None;
-    let most_columns = if limits.may_cut {
-        most_windows(image.width, axis)
-    } else {
-        1
+pub fn plan(
+    image: Size,
+    from_row: u32,
+    joint: Joint,
+    demands: &Demands,
+    limits: &Limits,
+) -> Result<TilePlan, PlanError> {
+    match joint {
+        Joint::Whole => whole(image, from_row, demands, limits),
+        Joint::Comfy { tile_px, overlap_px } => Ok(reference(image, from_row, tile_px, overlap_px, demands)),
+        Joint::Exact { .. } | Joint::Feather { .. } => cut(image, from_row, joint, demands, limits),
+    }
+}
+
+fn whole(image: Size, from_row: u32, demands: &Demands, limits: &Limits) -> Result<TilePlan, PlanError> {
+    let joint = Joint::Whole;
+    let (across, down) = (demands.columns(joint), demands.rows(joint));
+    let window = Size::new(across.padded(image.width), down.padded(image.height));
+    let needed_bytes = demands.memory.of_window(window.pixels());
+    let refused = PlanError {
+        smallest: window,
+        needed_bytes,
+        available_bytes: limits.device_bytes,
     };
-    for count in 1..=most_columns {
-        let Some(width_px) = axis.window_len(axis.padded(image.width), count) else {
-            continue;
-        };
-        if width_px > limits.window_side_px && limits.may_cut {
-            continue;
-        }
-        // Windows only get narrower from here on; one that computes more than the best whole plan even
-        // without any halo above and below cannot win.
-        let least = u64::from(width_px) * u64::from(count) * u64::from(image.height - from_row);
-        if best.as_ref().is_some_and(|(pixels, _)| least > *pixels) {
-            break;
-        }
-        let height_limit = if limits.may_cut {
-            u32::try_from(area / u64::from(width_px))
-                .unwrap_or(u32::MAX)
-                .min(limits.window_side_px)
-        } else {
-            u32::MAX
-        };
-        let Some(rows) = fewest_rows(image.height, from_row, axis, height_limit) else {
-            continue;
-        };
-        let Some(columns) = Axis::cut(image.width, 0, count, axis) else {
-            continue;
-        };
-        let window = Size::new(columns.window_len, rows.window_len);
-        let window_bytes = demands.memory.of_window(window.pixels());
-        if window.pixels() > allowed {
-            continue;
-        }
-        let plan = TilePlan {
+    let too_large = needed_bytes > limits.device_bytes
+        || demands
+            .fixed
+            .is_some_and(|fixed| fixed.width < window.width || fixed.height < window.height);
+    let axes = Axis::cut(image.width, 0, 1, &across).zip(Axis::cut(image.height, from_row, 1, &down));
+    match axes {
+        Some((columns, rows)) if !too_large => Ok(TilePlan {
             columns,
             rows,
-            halo_px: demands.halo_px,
-            window_bytes,
+            joint,
+            batch: 1,
+            run_bytes: needed_bytes,
+        }),
+        _ => Err(refused),
+    }
+}
+
+/// The reference's tiles are what they are; whether they fit, the ladder finds out.
+fn reference(image: Size, from_row: u32, tile_px: u32, overlap_px: u32, demands: &Demands) -> TilePlan {
+    let joint = Joint::Comfy { tile_px, overlap_px };
+    let blended = from_row > 0 || image.width > tile_px || image.height > tile_px;
+    let tile = (tile_px, overlap_px);
+    let columns = Axis::reference(image.width, 0, tile, blended, &demands.columns(joint));
+    let rows = Axis::reference(image.height, from_row, tile, blended, &demands.rows(joint));
+    let pixels = u64::from(columns.window_len) * u64::from(rows.window_len);
+    TilePlan {
+        columns,
+        rows,
+        joint,
+        batch: 1,
+        run_bytes: demands.memory.of_window(pixels),
+    }
+}
+
+/// Every number of columns is tried with several numbers of rows that then fit, from the fewest up: large windows carry
+/// less halo, small ones are faster on some processors, and wide ones serve both. Only counts are searched, never
+/// tiles, so a gigapixel takes a blink.
+fn cut(
+    image: Size,
+    from_row: u32,
+    joint: Joint,
+    demands: &Demands,
+    limits: &Limits,
+) -> Result<TilePlan, PlanError> {
+    let (across, down) = (demands.columns(joint), demands.rows(joint));
+    let allowed = demands.memory.largest_window(limits.device_bytes);
+    let area = limits.window_pixels.min(limits.run_pixels).min(allowed);
+    let rest = down.rest(image.height, from_row);
+    let floor = smallest_window(&down).min(down.padded(image.height));
+    let seconds =
+        |width: u32, height: u32| seconds_of_window(&demands.speeds, u64::from(width) * u64::from(height));
+    let mut candidates: Vec<(f64, u32, u32)> = Vec::new();
+    for columns in 1..=most_windows(image.width, &across) {
+        let Some(width) = across.window_len(across.padded(image.width), columns) else {
+            continue;
         };
-        if best
-            .as_ref()
-            .is_none_or(|(pixels, _)| plan.computed_pixels() < *pixels)
-        {
-            best = Some((plan.computed_pixels(), plan));
+        let highest = u32::try_from(area / u64::from(width))
+            .unwrap_or(u32::MAX)
+            .min(limits.window_side_px)
+            .min(limits.window_rows.max(floor));
+        if width > limits.window_side_px || highest < floor {
+            continue;
+        }
+        let mut count = fewest(rest, &down, highest);
+        for tried in 0..ROW_COUNTS_TRIED {
+            let Some((rows, height)) = count.and_then(|rows| Some((rows, down.window_len(rest, rows)?)))
+            else {
+                break;
+            };
+            if tried > 0 && height < floor {
+                break;
+            }
+            if height <= highest {
+                let total = f64::from(columns) * f64::from(rows) * seconds(width, height);
+                candidates.push((total, columns, rows));
+            }
+            // One more at first, then by a quarter: the neighbours of the fewest matter most.
+            count = Some(rows + (rows / 4).max(1));
         }
     }
-    best.map(|(_, plan)| plan).ok_or_else(|| {
-        let side = |len: u32| axis.padded(len).min(smallest_window(axis));
-        let smallest = if limits.may_cut {
-            Size::new(side(image.width), side(image.height))
-        } else {
-            Size::new(axis.padded(image.width), axis.padded(image.height))
-        };
+    candidates.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
+    // Some cuts cannot be spread so that each window keeps a core of its own: the next best then.
+    let cut = candidates.iter().take(CUTS_TRIED).find_map(|(_, columns, rows)| {
+        let columns = Axis::cut(image.width, 0, *columns, &across)?;
+        let rows = Axis::cut(image.height, from_row, *rows, &down)?;
+        Some((columns, rows))
+    });
+    cut.map(|(columns, rows)| {
+        let window = Size::new(columns.window_len, rows.window_len);
+        let batch = fastest_batch(window, columns.spans.len(), demands, limits);
+        TilePlan {
+            columns,
+            rows,
+            joint,
+            batch,
+            run_bytes: demands.memory.of_window(window.pixels() * u64::from(batch)),
+        }
+    })
+    .ok_or_else(|| {
+        let side = |axis: &AxisDemands, len: u32| axis.padded(len).min(smallest_window(axis));
+        let smallest = Size::new(side(&across, image.width), side(&down, image.height));
         PlanError {
             smallest,
             needed_bytes: demands.memory.of_window(smallest.pixels()),
@@ -174,128 +310,80 @@ pub fn plan(image: Size, from_row: u32, demands: &Demands, limits: &Limits) -> R
     })
 }
 
-/// The cut of `from..len` with the fewest windows none of which is longer than `limit_px`.
-fn fewest_rows(len: u32, from: u32, demands: AxisDemands, limit_px: u32) -> Option<Axis> {
-    let floor = smallest_window(demands).min(demands.padded(len));
-    if limit_px < floor {
-        return None;
-    }
-    let rest = demands.padded(len) - from.saturating_sub(demands.halo_px);
-    // count · w − 2 · halo · (count − 1) ≥ rest, solved for count with w = limit.
-    let useful = u64::from(limit_px)
-        .saturating_sub(2 * u64::from(demands.halo_px))
-        .max(1);
-    let estimate = u64::from(rest.saturating_sub(2 * demands.halo_px))
-        .div_ceil(useful)
-        .max(1);
+/// Row counts tried for each number of columns.
+const ROW_COUNTS_TRIED: u32 = 10;
+
+/// The best cuts that are tried to be spread before none is said to fit.
+const CUTS_TRIED: usize = 64;
+
+/// The fewest windows that cover `rest` with none longer than `limit_px`.
+fn fewest(rest: u32, demands: &AxisDemands, limit_px: u32) -> Option<u32> {
+    // One window shows `limit` less what it shares; alignment can cost a unit, which one or two windows more bring back.
+    let shared = u64::from(2 * demands.crop_px + 2 * demands.halo_px + demands.blend_px);
+    let longest = demands.fixed_px.unwrap_or(limit_px).min(limit_px);
+    let useful = u64::from(longest).saturating_sub(shared).max(1);
+    let estimate = (u64::from(rest).saturating_sub(shared)).div_ceil(useful).max(1);
     let first = u32::try_from(estimate)
         .unwrap_or(u32::MAX)
         .saturating_sub(1)
         .max(1);
-    // Alignment can push the length over the limit by a unit; one or two windows more always bring it back.
-    (first..first.saturating_add(8))
-        .find_map(|count| Axis::cut(len, from, count, demands).filter(|axis| axis.window_len <= limit_px))
+    (first..first.saturating_add(8)).find(|count| {
+        demands
+            .window_len(rest, *count)
+            .is_some_and(|window| window <= limit_px)
+    })
 }
 
 /// The most windows that are worth considering along one axis.
-fn most_windows(len: u32, demands: AxisDemands) -> u32 {
-    let core = smallest_window(demands)
-        .saturating_sub(2 * demands.halo_px)
+fn most_windows(len: u32, demands: &AxisDemands) -> u32 {
+    let window = demands.fixed_px.unwrap_or_else(|| smallest_window(demands));
+    let core = window
+        .saturating_sub(2 * (demands.halo_px + demands.crop_px) + demands.blend_px)
         .max(1);
-    demands.padded(len).div_ceil(core).max(1)
+    demands.padded(len).div_ceil(core) + 1
 }
 
-/// The smallest window that still has a core worth its halo.
-fn smallest_window(demands: AxisDemands) -> u32 {
+/// The smallest window that still has a core worth what it shares with its neighbours.
+fn smallest_window(demands: &AxisDemands) -> u32 {
+    if let Some(fixed) = demands.fixed_px {
+        return fixed;
+    }
     MIN_WINDOW_PX
         .max(demands.min_px)
-        .max(2 * demands.halo_px + 16)
+        .max(2 * (demands.halo_px + demands.crop_px + demands.blend_px) + 16)
         .next_multiple_of(demands.align_px)
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SPAN: Demands = Demands {
-        halo_px: 21,
-        align_px: 1,
-        min_px: 1,
-        memory: MemoryNeed {
-            fixed_bytes: 4_000_000,
-            bytes_per_pixel: 1536.0,
-        },
+/// How many tiles of this shape to run at once: one, unless more were measured to be faster, memory allows them and a
+/// band has so many.
+fn fastest_batch(window: Size, columns: usize, demands: &Demands, limits: &Limits) -> u32 {
+    /// Measurements of windows up to this many times larger or smaller speak for this one.
+    const SIMILAR: f64 = 1.5;
+    /// Less is noise.
+    const WORTH: f64 = 1.05;
+    if !demands.batches {
+        return 1;
+    }
+    let similar = |speed: &&Speed| {
+        let ratio = speed.window().pixels() as f64 / window.pixels() as f64;
+        (1.0 / SIMILAR..SIMILAR).contains(&ratio)
     };
-
-    fn limits(device_bytes: u64) -> Limits {
-        Limits {
-            device_bytes,
-            window_side_px: u32::MAX,
-            window_pixels: 512 * 512,
-            may_cut: true,
-        }
-    }
-
-    proptest! {
-        /// Cores partition the picture, windows lie inside it, and no window exceeds what was allowed.
-        #[test]
-        fn i7_a_plan_partitions_the_picture_within_its_limits(
-            width in 1u32..4000, height in 1u32..4000, from_part in 0.0f64..1.0,
-            device_mb in 14u64..2000, side in 64u32..1024, halo_px in 0u32..24,
-        ) {
-            let from = ((f64::from(height) * from_part) as u32).min(height - 1);
-            let demands = Demands { halo_px, ..SPAN };
-            let limits = Limits { window_side_px: side, ..limits(device_mb << 20) };
-            let plan = plan(Size::new(width, height), from, &demands, &limits).unwrap();
-            prop_assert!(plan.columns.is_sound(0, demands.axis()));
-            prop_assert!(plan.rows.is_sound(from, demands.axis()));
-            prop_assert!(plan.window_bytes <= limits.device_bytes);
-            prop_assert!(plan.window().pixels() <= limits.window_pixels);
-            prop_assert!(plan.window().width <= side && plan.window().height <= side);
-        }
-    }
-
-    #[test]
-    fn little_is_computed_twice_where_memory_allows() {
-        let plan = plan(Size::new(1536, 1024), 0, &SPAN, &limits(1 << 30)).unwrap();
-        let factor = plan.computed_pixels() as f64 / (1536.0 * 1024.0);
-        assert!(factor < 1.20, "{factor}");
-    }
-
-    #[test]
-    fn without_cutting_one_window_holds_the_picture_or_nothing_fits() {
-        let whole = Limits {
-            may_cut: false,
-            window_side_px: 512,
-            ..limits(8 << 30)
-        };
-        assert_eq!(plan(Size::new(1536, 1024), 0, &SPAN, &whole).unwrap().tiles(), 1);
-        let error = plan(
-            Size::new(1536, 1024),
-            0,
-            &SPAN,
-            &Limits {
-                device_bytes: 1 << 30,
-                ..whole
-            },
-        )
-        .unwrap_err();
-        assert_eq!(error.smallest, Size::new(1536, 1024));
-    }
-
-    #[test]
-    fn a_budget_below_the_smallest_window_is_refused_with_what_it_would_take() {
-        let error = plan(Size::new(600, 400), 0, &SPAN, &limits(5_000_000)).unwrap_err();
-        assert_eq!(error.smallest, Size::new(64, 64));
-        assert!(error.needed_bytes > error.available_bytes);
-    }
-
-    /// A gigapixel is planned in a blink: the search is over counts, never over tiles.
-    #[test]
-    fn a_gigapixel_is_no_trouble() {
-        let plan = plan(Size::new(40_000, 25_000), 0, &SPAN, &limits(1 << 30)).unwrap();
-        assert!(plan.tiles() > 1000);
-    }
+    let single = window.pixels() as f64 / seconds_of_window(&demands.speeds, window.pixels());
+    demands
+        .speeds
+        .iter()
+        .filter(similar)
+        .filter(|speed| {
+            let pixels = window.pixels() * u64::from(speed.batch);
+            (2..=limits.batch).contains(&speed.batch)
+                && speed.batch as usize <= columns
+                && pixels <= limits.run_pixels
+                && demands.memory.of_window(pixels) <= limits.device_bytes
+                && speed.pixels_per_second() > WORTH * single
+        })
+        .max_by(|a, b| a.pixels_per_second().total_cmp(&b.pixels_per_second()))
+        .map_or(1, |speed| speed.batch)
 }
+
+#[cfg(test)]
+mod tests;

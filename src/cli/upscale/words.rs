@@ -4,6 +4,7 @@
 use super::super::out::shown;
 use crate::codec::CodecError;
 use crate::error::{Fault, ReasonCode, plain};
+use crate::inference::InferenceError;
 use crate::pipeline::PipelineError;
 use crate::pipeline::target::TargetError;
 use crate::publish::PublishError;
@@ -33,6 +34,10 @@ pub fn pipeline(error: PipelineError) -> Fault {
         PipelineError::HostMemory { source_name, error } => Some(format!(
             "cannot upscale {source_name}: decoding and encoding it {error} on the host; raise --host-memory"
         )),
+        PipelineError::Inference {
+            error: InferenceError::DeviceLost(_),
+            ..
+        } => Some(format!("{error}; run it again, or use --ep cpu")),
         PipelineError::Target(_) | PipelineError::Inference { .. } | PipelineError::Cancelled => None,
     };
     said(error.into(), message)

@@ -1,6 +1,7 @@
 //! Owns the way of one input to its result: stage, render, seal, commit, with a progress bar while it lasts and an
 //! end at the next tile when somebody presses Ctrl-C. Never leaves a temporary file behind.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub struct Workshop {
     clock: SharedClock,
     cancel: Cancel,
     overwrite: bool,
+    device_lost: Cell<bool>,
 }
 
 impl Workshop {
@@ -72,12 +74,18 @@ impl Workshop {
             clock,
             cancel,
             overwrite,
+            device_lost: Cell::new(false),
         })
     }
 
     /// Whether somebody pressed Ctrl-C.
     pub fn is_interrupted(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+
+    /// Whether nothing more can be rendered by this process.
+    pub fn is_device_lost(&self) -> bool {
+        self.device_lost.get()
     }
 
     /// Wall time.
@@ -135,7 +143,10 @@ impl Workshop {
         };
         let ended = match result {
             Err(PipelineError::Cancelled) => Ended::Interrupted,
-            Err(error) => Ended::Failed(words::pipeline(error)),
+            Err(error) => {
+                self.device_lost.set(error.is_device_lost());
+                Ended::Failed(words::pipeline(error))
+            }
             Ok(()) => {
                 let published = self
                     .publisher

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::queue::retry::{ATTEMPTS_MAX, backoff};
-use crate::queue::{JobOutcome, QueueError, State};
+use crate::queue::{JobOutcome, QueueError, State, recover};
 
 #[tokio::test]
 async fn done_is_recorded_only_after_the_publishing_was() {
@@ -204,5 +204,102 @@ async fn a_publishing_that_failed_leaves_no_intent_behind() {
         ledger.work("a.png").await.attempts,
         1,
         "publishing was not charged either"
+    );
+}
+
+fn illegal_address() -> Reason {
+    Reason::new(
+        ReasonCode::Model,
+        "cannot upscale a.png: the device was lost: CUDA failure 700",
+    )
+}
+
+#[tokio::test]
+async fn a_lost_device_gives_the_job_back_once_behind_the_others_and_the_second_time_holds_it_against_the_job()
+ {
+    let mut ledger = Ledger::new().await;
+    let id = ledger.queue("a.png", 1).await;
+    let claim = ledger.claim().await;
+    let lost = ledger.store.record_device_lost(claim, illegal_address(), None);
+    let (job, outcome) = lost.await.unwrap();
+    assert_eq!(outcome, JobOutcome::Released);
+    assert_eq!(
+        (job.state, job.attempts, job.device_losses),
+        (State::Queued, 0, 1)
+    );
+    let attempt = ledger.store.attempts(id).await.unwrap().pop().unwrap();
+    assert_eq!(attempt.reason, Some(illegal_address()), "the history tells why");
+
+    // The process ends; the next one finds the count, and takes what waits before what took the device along.
+    ledger.reopen().await;
+    assert_eq!(ledger.job(id).await.device_losses, 1);
+    let other = ledger.queue("b.png", 2).await;
+    assert_eq!(ledger.work("b.png").await.id, other);
+    assert!(ledger.try_claim().await.is_none());
+    ledger.clock.advance(backoff(1));
+
+    let claim = ledger.claim().await;
+    let report = RenderReport {
+        oom_retries: 1,
+        ..RenderReport::default()
+    };
+    let lost = ledger
+        .store
+        .record_device_lost(claim, illegal_address(), Some(&report));
+    let (job, outcome) = lost.await.unwrap();
+    let JobOutcome::Failed(reason) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(
+        (job.state, job.attempts, &job.report),
+        (State::Failed, 1, &report)
+    );
+    assert_eq!(reason.code, ReasonCode::Model);
+    assert_eq!(
+        reason.message,
+        "cannot upscale a.png: the device was lost: CUDA failure 700; it was the second time with this picture: see \
+         the kernel's log and nvidia-smi, or set providers = [\"cpu\"] in [runtime], then `upscaled jobs retry 1`"
+    );
+    assert_eq!(ledger.outcomes(id).await, ["released", "failed"]);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_job_again_gets_it_with_a_clean_slate() {
+    let ledger = Ledger::new().await;
+    let id = ledger.queue("a.png", 1).await;
+    for _ in 0..2 {
+        ledger.clock.advance(backoff(1));
+        let claim = ledger.claim().await;
+        let lost = ledger.store.record_device_lost(claim, illegal_address(), None);
+        lost.await.unwrap();
+    }
+    ledger.store.retry(&[id]).await.unwrap();
+    let claim = ledger.claim().await;
+    assert_eq!(claim.job().device_losses, 0);
+    let lost = ledger.store.record_device_lost(claim, illegal_address(), None);
+    assert_eq!(lost.await.unwrap().1, JobOutcome::Released);
+}
+
+#[tokio::test]
+async fn a_job_that_was_called_off_is_not_queued_again_by_a_lost_device() {
+    let ledger = Ledger::new().await;
+    let id = ledger.queue("a.png", 1).await;
+    let claim = ledger.claim().await;
+    ledger.store.cancel(&[id]).await.unwrap();
+    let lost = ledger.store.record_device_lost(claim, illegal_address(), None);
+    assert_eq!(lost.await.unwrap().0.state, State::Cancelled);
+}
+
+#[tokio::test]
+async fn power_that_fails_before_a_lost_device_is_recorded_leaves_a_crash_and_no_half_count() {
+    let mut ledger = Ledger::new().await;
+    let id = ledger.queue("a.png", 1).await;
+    let _claim = ledger.claim().await;
+    ledger.reopen().await;
+    recover(&ledger.store, "upscaled-2").await.unwrap();
+    let job = ledger.job(id).await;
+    assert_eq!(
+        (job.state, job.attempts, job.device_losses),
+        (State::Queued, 1, 0)
     );
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::queue::State;
-use crate::queue::retry::{ATTEMPTS_MAX, backoff};
+use crate::queue::retry::{ATTEMPTS_MAX, DEVICE_LOSSES_MAX, backoff};
 
 /// Where a source lies and where its result is planned. The first two plan the same output.
 pub(super) const PATHS: [(&str, &str, &str); 3] = [
@@ -26,6 +26,7 @@ pub(super) struct Row {
     pub(super) priority: i32,
     pub(super) state: State,
     pub(super) attempts: u32,
+    pub(super) device_losses: u32,
     pub(super) not_before: i64,
     pub(super) cancel: bool,
     pub(super) withdrawn: bool,
@@ -47,6 +48,7 @@ pub(super) enum End {
     /// With the identity that the claim was made with.
     Withdrawn(FileIdentity),
     Released,
+    DeviceLost,
     /// By the policy, without a wait of its own.
     Passing,
     Crashed,
@@ -86,6 +88,7 @@ impl Model {
                     priority,
                     state: State::Queued,
                     attempts: 0,
+                    device_losses: 0,
                     not_before: 0,
                     cancel: false,
                     withdrawn: false,
@@ -155,6 +158,7 @@ impl Model {
     fn requeue(&mut self, id: JobId) {
         let now = self.now;
         let row = self.row(id);
+        row.device_losses = 0;
         (row.state, row.attempts, row.not_before, row.queued_at) = (State::Queued, 0, 0, now);
         (row.cancel, row.withdrawn, row.reason, row.started_at) = (false, false, None, None);
     }
@@ -246,6 +250,15 @@ impl Model {
             End::Withdrawn(claimed) if claimed == row.identity => {
                 row.withdrawn = true;
                 (State::Cancelled, Some(ReasonCode::Io), "cancelled")
+            }
+            End::DeviceLost if row.device_losses + 1 == DEVICE_LOSSES_MAX => {
+                row.device_losses += 1;
+                (State::Failed, Some(ReasonCode::Model), "failed")
+            }
+            End::DeviceLost => {
+                row.device_losses += 1;
+                row.not_before = now + i64::try_from(backoff(row.attempts).as_millis()).unwrap();
+                (State::Queued, None, "released")
             }
             End::Cancelled | End::Withdrawn(_) | End::Released => (State::Queued, None, "released"),
             End::Passing => {

@@ -167,7 +167,7 @@ async fn a_ledger_of_a_newer_version_is_refused_with_a_sentence_and_left_alone()
     let path = ledger.store.path().display();
     for error in refusals(ledger.dir.path()).await {
         let expected = format!(
-            "{path} was written by a newer upscaled (schema 900, this one knows 1); install that version, or \
+            "{path} was written by a newer upscaled (schema 900, this one knows 2); install that version, or \
              choose another state_dir"
         );
         assert_eq!(error.to_string(), expected);
@@ -175,22 +175,30 @@ async fn a_ledger_of_a_newer_version_is_refused_with_a_sentence_and_left_alone()
 }
 
 #[tokio::test]
-async fn a_reader_does_not_bring_an_older_ledger_up_to_date() {
-    let ledger = Ledger::new().await;
+async fn an_older_ledger_is_brought_up_to_date_with_its_jobs_but_not_by_a_reader() {
+    let mut ledger = Ledger::new().await;
+    let id = ledger.queue("a.png", 1).await;
+    ledger.store.close().await;
     let mut raw = ledger.raw().await;
-    sqlx::raw_sql("UPDATE _sqlx_migrations SET version = 0")
-        .execute(&mut raw)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "ALTER TABLE jobs DROP COLUMN device_losses; DELETE FROM _sqlx_migrations WHERE version > 1",
+    )
+    .execute(&mut raw)
+    .await
+    .unwrap();
+    sqlx::Connection::close(raw).await.unwrap();
     let old = Store::open_read_only(ledger.dir.path(), ledger.clock.clone()).await;
     assert!(matches!(
         old,
         Err(QueueError::TooOld {
-            found: 0,
-            known: 1,
+            found: 1,
+            known: 2,
             ..
         })
     ));
+    ledger.reopen().await;
+    assert_eq!(ledger.job(id).await.device_losses, 0);
+    assert_eq!(ledger.work("a.png").await.id, id);
 }
 
 #[tokio::test]

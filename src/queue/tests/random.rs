@@ -136,7 +136,8 @@ impl Life {
         | &Step::Skip(n)
         | &Step::Withdraw(n)
         | &Step::StopOnRequest(n)
-        | &Step::Release(n)) = step
+        | &Step::Release(n)
+        | &Step::LoseDevice(n)) = step
         else {
             unreachable!("{step:?} is not of a claim");
         };
@@ -172,6 +173,11 @@ impl Life {
                 };
                 let ended = self.store.record_fault(claim, &fault, None).await;
                 (ended.map(|(job, _)| job), end)
+            }
+            Step::LoseDevice(_) => {
+                let reason = Reason::new(ReasonCode::Model, "illegal address");
+                let ended = self.store.record_device_lost(claim, reason, None).await;
+                (ended.map(|(job, _)| job), End::DeviceLost)
             }
             _ => (self.store.release(claim).await, End::Released),
         };
@@ -416,6 +422,7 @@ fn row(job: &Job, at: usize) -> super::model::Row {
         priority: job.priority,
         state: job.state,
         attempts: job.attempts,
+        device_losses: job.device_losses,
         not_before: job.not_before.as_millisecond(),
         cancel: job.cancel_requested,
         withdrawn: job.withdrawn,

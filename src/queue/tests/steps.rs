@@ -23,6 +23,7 @@ pub(super) enum Step {
     Withdraw(usize),
     StopOnRequest(usize),
     Release(usize),
+    LoseDevice(usize),
     /// The n-th job.
     Retry(usize),
     RetryAllFailed,
@@ -51,7 +52,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => claim.clone().prop_map(Skip),
         2 => claim.clone().prop_map(Withdraw),
         2 => claim.clone().prop_map(StopOnRequest),
-        1 => claim.prop_map(Release),
+        1 => claim.clone().prop_map(Release),
+        2 => claim.prop_map(LoseDevice),
         2 => job.clone().prop_map(Retry),
         1 => Just(RetryAllFailed),
         3 => job.prop_map(Cancel),
