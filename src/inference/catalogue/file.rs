@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::Digest;
 
@@ -54,7 +55,10 @@ pub struct BroughtFile {
     pub sha256: String,
     /// What it was made of.
     pub identities: Identities,
-    bytes: Vec<u8>,
+    /// As the processor wants it.
+    onnx: Vec<u8>,
+    /// With its half-precision weights, if it has such.
+    half: Option<Arc<[u8]>>,
 }
 
 impl BroughtFile {
@@ -66,10 +70,13 @@ impl BroughtFile {
         // Before the bytes: a write in between makes the state an old one, and the file is read again.
         let identities = Identities::of([path.to_owned()]);
         let bytes = read(path)?;
+        let sha256 = hex(&sha2::Sha256::digest(&bytes));
+        let Prepared { onnx, half } = prepare(bytes);
         Ok(Self {
-            sha256: hex(&sha2::Sha256::digest(&bytes)),
+            sha256,
             identities,
-            bytes,
+            onnx,
+            half,
         })
     }
 
@@ -81,22 +88,37 @@ impl BroughtFile {
         let facts = ProbeInput {
             name,
             sha256: self.sha256.clone(),
-            weights_bytes: self.bytes.len() as u64,
-            half_weights: false,
+            weights_bytes: self.half.as_ref().map_or(self.onnx.len(), |half| half.len()) as u64,
+            half_weights: self.half.is_some(),
             licence: LICENCE.to_owned(),
             source: shown(path),
         };
-        probe(runtime, &self.bytes, facts).map_err(|error| unusable(path, error.refusal))
+        probe(runtime, &self.onnx, facts).map_err(|error| unusable(path, error.refusal))
     }
 
     /// The model, ready to be loaded.
     pub fn into_model(self, card: ModelCard) -> Model {
         Model {
             card,
-            onnx: self.bytes.into(),
-            half: None,
+            onnx: self.onnx.into(),
+            half: self.half,
             cpu_profile: None,
         }
+    }
+}
+
+/// A file as it is loaded.
+struct Prepared {
+    onnx: Vec<u8>,
+    half: Option<Arc<[u8]>>,
+}
+
+/// Brings a file into one piece. What is not done yet is left to ONNX Runtime: weights in half precision run as they
+/// are, weights in files of their own are refused by it.
+fn prepare(bytes: Vec<u8>) -> Prepared {
+    Prepared {
+        onnx: bytes,
+        half: None,
     }
 }
 
