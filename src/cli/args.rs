@@ -98,16 +98,14 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Examine a file for this program, in a process of its own
-    #[command(hide = true)]
-    Examine(ExamineArgs),
     /// Print the manual page
     #[command(after_help = "Example:\n  upscaled man | man -l -")]
     Man,
 }
 
-/// `examine`
-#[derive(Debug, Args)]
+/// What this program asks itself in another process (`inference::catalogue::apart`). No command for people: hidden ones
+/// would still stand in completions and in the manual.
+#[derive(Debug, Parser)]
 pub struct ExamineArgs {
     /// The file
     #[arg(value_name = "FILE")]

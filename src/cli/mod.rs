@@ -24,23 +24,26 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, ExamineArgs};
 use self::exit::{Exit, Failure};
 use self::out::complain;
 use crate::config::{Config, locate, places};
 use crate::fs::RealFilesystem;
 use crate::inference::Catalogue;
+use crate::inference::catalogue::apart::COMMAND;
 
 /// Threads of the control plane: it waits for files, timers and the ledger, all day long.
 const CONTROL_THREADS: usize = 2;
 
 /// Runs what was typed.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return refused(&error).into(),
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let ran = if arguments.peek().is_some_and(|first| first == COMMAND) {
+        ExamineArgs::try_parse_from(arguments).map(models::examine)
+    } else {
+        Cli::try_parse().map(dispatch)
     };
-    match dispatch(cli) {
+    match ran.unwrap_or_else(|error| Ok(refused(&error))) {
         Ok(exit) => exit.into(),
         Err(Failure::Unread) => Exit::Done.into(),
         Err(Failure::Told { exit, message }) => {
@@ -108,7 +111,6 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Config(command) => self::config::config(config, command),
         Command::Doctor(json) => doctor::doctor(config, json.json),
         Command::Completions { shell } => shell::completions(shell),
-        Command::Examine(args) => models::examine(args),
         Command::Man => shell::man(),
     }
 }
