@@ -127,7 +127,7 @@ impl Bare {
             precision: Precision::Auto,
             engines_dir: PathBuf::new(),
         };
-        let model = Model::find(model).expect("a built-in model");
+        let model = Model::built_in(model).expect("a built-in model");
         let (mut session, _) =
             OrtUpscaler::open(&support::runtime(), model, settings, DEVICE_BYTES).expect("a session");
         session

@@ -3,10 +3,11 @@
 
 use std::fmt::Debug;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags};
 
@@ -180,9 +181,57 @@ impl Filesystem for RealFilesystem {
     }
 }
 
+/// Replaces a small file of the state directory in one step, durably; missing directories above it are made. Whoever
+/// reads meanwhile sees the old content or the new one.
+///
+/// # Errors
+/// As the steps; the old content is still there then.
+pub fn replace_file(fs: &dyn Filesystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// Tells files apart that are written at the same time.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    fs.create_dir_all(dir)?;
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    // Named like the temporary files of publish, so that its sweep removes what a crash leaves.
+    let temp = dir.join(format!(".upscaled-doc-{process}-state{number}.tmp"));
+    let mut file = match fs.create_new(&temp) {
+        // Left by a process of the same number that was killed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs.remove_file(&temp)?;
+            fs.create_new(&temp)?
+        }
+        other => other?,
+    };
+    let replaced = file
+        .write_all(bytes)
+        .and_then(|()| fs.sync_file(&file))
+        .and_then(|()| fs.rename_replace(&temp, path));
+    if replaced.is_err() {
+        let _ = fs.remove_file(&temp);
+    }
+    replaced?;
+    fs.sync_dir(dir)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cards/a.json");
+        replace_file(&RealFilesystem, &path, b"one").unwrap();
+        replace_file(&RealFilesystem, &path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        let names = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(names, 1);
+        // A directory in the place of the file: the rename fails, the temporary file goes.
+        let taken = dir.path().join("cards/b.json");
+        std::fs::create_dir_all(taken.join("x")).unwrap();
+        replace_file(&RealFilesystem, &taken, b"one").unwrap_err();
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
+    }
 
     #[test]
     fn rename_noreplace_never_overwrites() {

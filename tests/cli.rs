@@ -43,11 +43,11 @@ fn help_lists_exactly_the_commands_that_work() {
     assert_eq!(commands, expected);
     for (group, expected) in [
         ("jobs", ["list", "show", "retry", "cancel"].as_slice()),
-        ("models", &["list", "show"]),
+        ("models", &["list", "show", "verify"]),
         ("config", &["check", "show", "init"]),
     ] {
         let help = desk.run(&[group, "--help"]);
-        for later in ["remove", "import", "verify", "tune"] {
+        for later in ["remove", "import", "tune"] {
             assert!(
                 !help.ok().contains(&format!("  {later} ")),
                 "{group} lists {later}"
@@ -76,6 +76,7 @@ fn every_command_has_help_with_an_example() {
         &["jobs", "cancel"],
         &["models", "list"],
         &["models", "show"],
+        &["models", "verify"],
         &["config", "check"],
         &["config", "show"],
         &["config", "init"],
@@ -96,9 +97,20 @@ fn wrong_usage_ends_with_2() {
         ["upscale"].as_slice(),
         &["frobnicate"],
         &["pause"],
-        &["upscale", "a.png", "--tiling", "feather"],
+        &["upscale", "a.png", "--tiling", "feathered"],
+        &["upscale", "a.png", "--tiling", "none", "--tile", "128"],
+        &[
+            "upscale",
+            "a.png",
+            "--tiling",
+            "comfy",
+            "--tile",
+            "128",
+            "--overlap",
+            "64",
+        ],
         &["upscale", "a.png", "--scale", "3"],
-        &["upscale", "a.png", "--overlap", "32"],
+        &["upscale", "a.png", "--tiling", "exact", "--overlap", "32"],
         &["upscale", "a.png", "--quality", "101"],
         &["upscale", "a.png", "-o", "a.xyz"],
         &["upscale", "a.png", "-o", "a.jpg", "--format", "png"],

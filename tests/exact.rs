@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use upscaled::clock::SystemClock;
 use upscaled::config::{Format, Precision, Provider, Recipe};
-use upscaled::inference::{Model, OrtUpscaler, Planes, SessionSettings, Upscaler};
+use upscaled::fs::RealFilesystem;
+use upscaled::inference::{Catalogue, Model, OrtUpscaler, Planes, SessionSettings, Upscaler};
 use upscaled::pipeline::executor::{Executor, ExecutorSettings, Order};
 use upscaled::progress::{Cancel, Progress};
 use upscaled::report::RenderReport;
@@ -36,6 +37,7 @@ fn session() -> SessionSettings {
 
 fn executor(device_bytes: u64) -> Executor {
     let settings = ExecutorSettings {
+        catalogue: Arc::new(Catalogue::new(Vec::new(), None, RealFilesystem::shared())),
         library: Some(support::runtime_library()),
         session: session(),
         warn_skipped: false,
@@ -106,7 +108,7 @@ fn tiled_equals_untiled_at_every_pixel() {
     for model in ["span-x2", "span-x4"] {
         let (mut upscaler, _) = OrtUpscaler::open(
             &support::runtime(),
-            Model::find(model).unwrap(),
+            Model::built_in(model).unwrap(),
             session(),
             4 << 30,
         )

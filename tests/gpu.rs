@@ -27,7 +27,7 @@ fn open(runtime: &Runtime, provider: Provider, device_bytes: u64) -> OrtUpscaler
         precision: Precision::Fp32,
         engines_dir: PathBuf::from("/nonexistent"),
     };
-    let model = Model::find("span-x4").expect("a built-in model");
+    let model = Model::built_in("span-x4").expect("a built-in model");
     let (upscaler, skipped) =
         OrtUpscaler::open(runtime, model, settings, device_bytes).expect("the provider works");
     assert_eq!(upscaler.place().provider, provider, "{skipped:?}");

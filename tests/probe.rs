@@ -49,6 +49,7 @@ fn probed(name: &str) -> Result<ModelCard, ProbeError> {
 fn open(card: ModelCard, providers: &[Provider]) -> OrtUpscaler {
     let model = Model {
         onnx: read(&card.name).into(),
+        half: None,
         card,
         cpu_profile: None,
     };

@@ -40,7 +40,7 @@ fn run(upscaler: &mut OrtUpscaler, side: u32) -> Result<Size, InferenceError> {
 fn a_session_keeps_its_budget_and_survives_running_out_of_memory() {
     let runtime = support::runtime();
     let budget = 96 << 20;
-    let model = Model::find("span-x4").unwrap();
+    let model = Model::built_in("span-x4").unwrap();
     let (mut upscaler, skipped) = OrtUpscaler::open(
         &runtime,
         model,
@@ -65,7 +65,7 @@ fn a_session_keeps_its_budget_and_survives_running_out_of_memory() {
     assert!((0.85..1.15).contains(&ratio), "estimated {estimate}, was {peak}");
 
     drop(upscaler);
-    let small = Model::find("span-x2").unwrap();
+    let small = Model::built_in("span-x2").unwrap();
     let (mut upscaler, _) = OrtUpscaler::open(&runtime, small, settings(&[Provider::Cpu]), budget).unwrap();
     upscaler.prepare(Size::new(128, 128), 1, budget).unwrap();
     assert_eq!(run(&mut upscaler, 128).unwrap(), Size::new(256, 256));

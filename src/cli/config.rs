@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::args::ConfigCommand;
 use super::exit::{Exit, Failure};
-use super::out::{Out, shown};
-use crate::config::{Config, EXAMPLE, locate, places};
-use crate::error::plain;
+use super::out::{Out, complain, shown};
+use crate::config::{Config, EXAMPLE, Folder, locate, places};
+use crate::error::{one_line, plain};
 use crate::fs::{Filesystem, RealFilesystem};
 
 /// Checks, shows or starts a configuration.
@@ -37,12 +37,21 @@ pub fn config(named: Option<&Path>, command: ConfigCommand) -> Result<Exit, Fail
     Ok(exit)
 }
 
+/// The files of models are looked at too, as `run` will: one that was never seen is examined.
 fn check(out: &mut Out, named: Option<&Path>, json: bool) -> Result<Exit, Failure> {
     if json {
         // The problems are the report: they belong on stdout.
         let path = locate(named);
         let (exit, folders, problems) = match path.as_deref().map(Config::load) {
-            Some(Ok(config)) => (Exit::Done, Some(config.folders.len()), Vec::new()),
+            Some(Ok(config)) => {
+                let problems = unusable_models(&config);
+                let exit = if problems.is_empty() {
+                    Exit::Done
+                } else {
+                    Exit::Unavailable
+                };
+                (exit, Some(config.folders.len()), problems)
+            }
             Some(Err(error)) => (Exit::Config, None, error.problems()),
             None => (
                 Exit::Config,
@@ -57,12 +66,30 @@ fn check(out: &mut Out, named: Option<&Path>, json: bool) -> Result<Exit, Failur
         return Ok(exit);
     }
     let (path, config) = super::load(named)?;
+    let problems = unusable_models(&config);
+    if !problems.is_empty() {
+        let lines: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("{}: {problem}", shown(&path)))
+            .collect();
+        return Err(Failure::new(Exit::Unavailable, lines.join("\n")));
+    }
     let folders = match config.folders.len() {
         1 => "1 folder".to_owned(),
         n => format!("{n} folders"),
     };
     out.line(format_args!("ok: {}, {folders}", shown(&path)))?;
     Ok(Exit::Done)
+}
+
+/// The folders whose model cannot be used, one line each.
+fn unusable_models(config: &Config) -> Vec<String> {
+    let catalogue = super::daemon_catalogue(config).with_notice(|text| complain(text));
+    let told = |folder: &Folder| {
+        let error = catalogue.card(&folder.recipe.model).err()?;
+        Some(one_line(&format!("[[folder]] {:?} model: {error}", folder.name)))
+    };
+    config.folders.iter().filter_map(told).collect()
 }
 
 /// Writes the starter file and tells where.

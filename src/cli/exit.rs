@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::error::{Disposition, Fault, Reason, ReasonCode, plain};
-use crate::inference::{InferenceError, LibraryError, UnknownModel};
+use crate::inference::{InferenceError, LibraryError, ModelError};
 use crate::queue::QueueError;
 use crate::service::ServiceError;
 
@@ -88,8 +88,8 @@ impl From<ConfigError> for Failure {
     }
 }
 
-impl From<UnknownModel> for Failure {
-    fn from(error: UnknownModel) -> Self {
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
         Self::new(Exit::Unavailable, error.to_string())
     }
 }

@@ -20,24 +20,30 @@ mod upscale;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, ExamineArgs};
 use self::exit::{Exit, Failure};
 use self::out::complain;
 use crate::config::{Config, locate, places};
+use crate::fs::RealFilesystem;
+use crate::inference::Catalogue;
+use crate::inference::catalogue::apart::COMMAND;
 
 /// Threads of the control plane: it waits for files, timers and the ledger, all day long.
 const CONTROL_THREADS: usize = 2;
 
 /// Runs what was typed.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return refused(&error).into(),
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let ran = if arguments.peek().is_some_and(|first| first == COMMAND) {
+        ExamineArgs::try_parse_from(arguments).map(models::examine)
+    } else {
+        Cli::try_parse().map(dispatch)
     };
-    match dispatch(cli) {
+    match ran.unwrap_or_else(|error| Ok(refused(&error))) {
         Ok(exit) => exit.into(),
         Err(Failure::Unread) => Exit::Done.into(),
         Err(Failure::Told { exit, message }) => {
@@ -101,7 +107,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Upscale(args) => upscale::upscale(config, &args),
         Command::Status(json) => status::status(config, json.json),
         Command::Jobs(command) => jobs::jobs(config, command),
-        Command::Models(command) => models::models(command),
+        Command::Models(command) => models::models(config, command),
         Command::Config(command) => self::config::config(config, command),
         Command::Doctor(json) => doctor::doctor(config, json.json),
         Command::Completions { shell } => shell::completions(shell),
@@ -136,6 +142,27 @@ fn load_or_default(named: Option<&Path>) -> Result<Config, Failure> {
             ..Config::default()
         }),
     }
+}
+
+/// The models of a command that is not the daemon: those of the state directory, and those that the person has for
+/// themselves. Says when one has to be examined first, because somebody waits.
+fn catalogue(config: &Config) -> Arc<Catalogue> {
+    let mut places = vec![config.state_dir.clone()];
+    if data_home() != config.state_dir {
+        places.push(data_home());
+    }
+    Arc::new(catalogue_of(places, config).with_notice(|text| complain(text)))
+}
+
+/// The models that the daemon finds with this configuration.
+fn daemon_catalogue(config: &Config) -> Catalogue {
+    catalogue_of(vec![config.state_dir.clone()], config)
+}
+
+fn catalogue_of(places: Vec<PathBuf>, config: &Config) -> Catalogue {
+    let catalogue = Catalogue::new(places, config.runtime.library.clone(), RealFilesystem::shared());
+    // Not by its path: a daemon that runs on while its binary is replaced asks itself, not its successor.
+    catalogue.examined_by("/proc/self/exe")
 }
 
 /// Where a command without a configuration keeps what is worth keeping.
@@ -185,9 +212,9 @@ mod tests {
             "unrecognized subcommand 'statsu'; tip: a similar subcommand exists: 'status'; see `upscaled --help`"
         );
         assert_eq!(
-            line(&["upscaled", "upscale", "a", "--tiling", "comfy"]),
-            "--tiling \"comfy\" is not available in this version; use \"auto\", \"exact\" or \"none\"; see \
-             `upscaled upscale --help`"
+            line(&["upscaled", "upscale", "a", "--format", "avif"]),
+            "--format \"avif\" is not available in this version; use \"same\", \"jpeg\", \"png\", \"webp\" or \
+             \"tiff\"; see `upscaled upscale --help`"
         );
     }
 }

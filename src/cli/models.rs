@@ -1,91 +1,88 @@
-//! Owns `upscaled models`: what can upscale.
+//! Owns `upscaled models`: what can upscale, whether it does so everywhere alike, and how fast.
 
-use super::args::ModelsCommand;
+mod show;
+mod verify;
+
+use std::path::Path;
+
+use super::args::{ExamineArgs, ModelsCommand};
 use super::exit::{Exit, Failure};
-use super::out::{Out, bytes};
-use crate::inference::card::{self, Model, ModelCard};
+use super::out::{Out, bytes, complain};
+use crate::fs::RealFilesystem;
+use crate::inference::catalogue::Listed;
+use crate::inference::catalogue::apart::Answer;
+use crate::inference::{Catalogue, ModelCard};
 
-/// Lists the models, or tells about one.
-pub fn models(command: ModelsCommand) -> Result<Exit, Failure> {
+/// Lists the models, tells about one, or tries one.
+pub fn models(named: Option<&Path>, command: ModelsCommand) -> Result<Exit, Failure> {
+    let config = super::load_or_default(named)?;
+    let catalogue = super::catalogue(&config);
     let mut out = Out::stdout();
-    match command {
+    let exit = match command {
         ModelsCommand::List(json) => {
-            let cards: Vec<ModelCard> = card::built_in().into_iter().map(|model| model.card).collect();
-            if json.json {
-                out.json(&cards)?;
-            } else {
-                list(&mut out, &cards)?;
-            }
+            list(&mut out, &catalogue.list(), json.json)?;
+            Exit::Done
         }
         ModelsCommand::Show { model, json } => {
-            let card = Model::find(&model)?.card;
+            let card = catalogue.card(&model)?;
             if json.json {
                 out.json(&card)?;
             } else {
-                show(&mut out, &card)?;
+                show::card(&mut out, &card)?;
             }
+            Exit::Done
         }
-    }
+        ModelsCommand::Verify { model, json } => {
+            verify::verify(&mut out, &config, &catalogue, &model, json.json)?
+        }
+    };
+    out.flush()?;
+    Ok(exit)
+}
+
+/// Examines a file for another process of this program.
+pub fn examine(args: ExamineArgs) -> Result<Exit, Failure> {
+    let catalogue = Catalogue::new(args.state_dir, args.library, RealFilesystem::shared());
+    let mut out = Out::stdout();
+    out.json(&Answer::from(catalogue.card_at(&args.file)))?;
     out.flush()?;
     Ok(Exit::Done)
 }
 
-fn list(out: &mut Out, cards: &[ModelCard]) -> Result<(), Failure> {
-    let row = |card: &ModelCard| {
-        vec![
-            card.name.to_string(),
-            format!("×{}", card.scale),
-            bytes(card.weights_bytes),
-            card.licence.to_string(),
-            card.source.to_string(),
-        ]
-    };
-    let rows: Vec<_> = cards.iter().map(row).collect();
-    out.table(&["MODEL", "SCALE", "SIZE", "LICENCE", "SOURCE"], &rows)
-}
-
-fn show(out: &mut Out, card: &ModelCard) -> Result<(), Failure> {
-    let [low, high] = card.value_range;
-    let tiles = if card.pools_globally {
-        "no, it sees the whole picture at once"
+/// Files that cannot be used, or not by their name, are told with the reason. With `json` on stderr: the document is an
+/// array of cards.
+fn list(out: &mut Out, listed: &[Listed], json: bool) -> Result<(), Failure> {
+    let usable: Vec<&ModelCard> = listed
+        .iter()
+        .filter(|model| model.hidden_by.is_none())
+        .filter_map(|model| model.card.as_ref().ok())
+        .collect();
+    if json {
+        out.json(&usable)?;
     } else {
-        "yes"
-    };
-    let halo = card.receptive_radius_px.map_or_else(
-        || "larger than could be measured".to_owned(),
-        |px| format!("{px} px"),
-    );
-    let facts = [
-        ("name", card.name.to_string()),
-        ("scale", card.scale.to_string()),
-        ("source", card.source.to_string()),
-        ("licence", card.licence.to_string()),
-        ("sha256", card.sha256.to_string()),
-        (
-            "weights",
-            format!("{}, {}", bytes(card.weights_bytes), card.precision.as_str()),
-        ),
-        (
-            "tensors",
-            format!(
-                "{}, {} channels, {low} to {high}",
-                card.layout.as_str(),
-                card.channels
-            ),
-        ),
-        ("tileable", tiles.to_owned()),
-        ("halo", halo),
-        (
-            "window",
-            format!(
-                "at least {} px, a multiple of {} px",
-                card.minimum_px, card.alignment_px
-            ),
-        ),
-        ("border crop", format!("{} px", card.border_crop_px)),
-    ];
-    for (key, value) in facts {
-        out.line(format_args!("{key:<12} {value}"))?;
+        let rows: Vec<_> = usable.iter().map(|card| row(card)).collect();
+        out.table(&["MODEL", "SCALE", "SIZE", "LICENCE", "SOURCE"], &rows)?;
+        out.flush()?;
+    }
+    for model in listed {
+        match (&model.card, &model.hidden_by) {
+            (Err(error), _) => complain(error),
+            (Ok(_), Some(other)) => complain(format!(
+                "{}: hidden by {other}; rename it, or name it by its path",
+                model.name
+            )),
+            (Ok(_), None) => {}
+        }
     }
     Ok(())
+}
+
+fn row(card: &ModelCard) -> Vec<String> {
+    vec![
+        card.name.to_string(),
+        format!("×{}", card.scale),
+        bytes(card.weights_bytes),
+        card.licence.to_string(),
+        card.source.to_string(),
+    ]
 }

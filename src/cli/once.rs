@@ -23,8 +23,9 @@ pub fn once(named: Option<&Path>, args: &OnceArgs) -> Result<Exit, Failure> {
             let _ = tell(job, json);
         }
     };
+    let catalogue = Arc::new(super::daemon_catalogue(&config).with_notice(|text| complain(text)));
     let pass = super::block_on(async {
-        Ok(service::once(config, path, args.folder.as_deref(), Box::new(on_end)).await?)
+        Ok(service::once(config, path, catalogue, args.folder.as_deref(), Box::new(on_end)).await?)
     })?;
     for (folder, reason) in &pass.blocked {
         complain(format!("folder {folder}: {reason}"));

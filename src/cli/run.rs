@@ -1,6 +1,7 @@
 //! Owns `upscaled run`: the daemon in the foreground.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
 use crate::service;
@@ -8,6 +9,7 @@ use crate::service;
 /// Runs until a signal ends it.
 pub fn run(named: Option<&Path>) -> Result<Exit, Failure> {
     let (path, config) = super::load(named)?;
-    super::block_on(async { Ok(service::run(config, path).await?) })?;
+    let catalogue = Arc::new(super::daemon_catalogue(&config));
+    super::block_on(async { Ok(service::run(config, path, catalogue).await?) })?;
     Ok(Exit::Done)
 }

@@ -6,18 +6,18 @@ mod words;
 mod work;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use self::plan::{Planned, Refused, Step};
 use self::work::{Ended, Workshop};
-use super::args::{Pixels, UpscaleArgs};
+use super::args::UpscaleArgs;
 use super::exit::{Exit, Failure, Tally, of_fault};
 use super::out::{Out, complain, shown};
-use crate::config::{Config, Recipe, Scale, Tiling};
+use crate::config::{Config, Contradiction, Recipe, Scale, check_tiling};
 use crate::error::{Disposition, Fault, Reason, ReasonCode};
-use crate::inference::Model;
-use crate::inference::card::ModelCard;
+use crate::inference::{Catalogue, ModelCard};
 use crate::pipeline::executor::ExecutorSettings;
 use crate::report::{DOCUMENT_VERSION, JobDocument, JobState, RenderReport, hex, path_text};
 use crate::service::executor_settings;
@@ -37,12 +37,14 @@ struct Ending {
 /// Upscales the inputs one after the other.
 pub fn upscale(named: Option<&Path>, args: &UpscaleArgs) -> Result<Exit, Failure> {
     let config = super::load_or_default(named)?;
-    let card = Model::find(&args.model)?.card;
-    refuse_what_comes_later(args, &card)?;
     let destination = plan::destination(args)?;
     let recipe = recipe(args, &destination)?;
+    check_tiling(&recipe).map_err(|Contradiction { key, why }| Failure::usage(format!("--{key} {why}")))?;
+    let catalogue = super::catalogue(&config);
+    let card = catalogue.card(&args.model)?;
+    refuse_what_comes_later(args, &card)?;
     let steps = plan::steps(args, &recipe, &card, &destination)?;
-    let workshop = Workshop::open(settings(config, args), args.overwrite)?;
+    let workshop = Workshop::open(settings(config, args, &catalogue), args.overwrite)?;
     if steps.iter().any(|step| matches!(step, Step::Render(_))) {
         plan::make_directory(&destination)?;
     }
@@ -88,17 +90,6 @@ fn refuse_what_comes_later(args: &UpscaleArgs, card: &ModelCard) -> Result<(), F
             card.name, card.scale
         )));
     }
-    if let Pixels::Px(px) = args.overlap {
-        return Err(Failure::usage(format!(
-            "--overlap {px} is not available in this version: exact tiling takes the halo of {} px that {} needs; \
-             use --overlap auto",
-            card.receptive_radius_px.unwrap_or_default(),
-            card.name
-        )));
-    }
-    if args.tiling == Tiling::None && args.tile != Pixels::Auto {
-        return Err(Failure::usage("--tiling none makes no tiles; leave --tile out"));
-    }
     Ok(())
 }
 
@@ -108,6 +99,7 @@ fn recipe(args: &UpscaleArgs, destination: &plan::Destination) -> Result<Recipe,
         scale: args.scale,
         tiling: args.tiling,
         tile_px: args.tile.chosen(),
+        overlap_px: args.overlap.chosen(),
         format: plan::format(args, destination)?,
         quality: args.quality,
         metadata: args.metadata,
@@ -116,14 +108,14 @@ fn recipe(args: &UpscaleArgs, destination: &plan::Destination) -> Result<Recipe,
 }
 
 /// The configuration's runtime and memory, where the command line says nothing else.
-fn settings(mut config: Config, args: &UpscaleArgs) -> ExecutorSettings {
+fn settings(mut config: Config, args: &UpscaleArgs, catalogue: &Arc<Catalogue>) -> ExecutorSettings {
     if !args.ep.is_empty() {
         config.runtime.providers.clone_from(&args.ep);
         config.runtime.providers_chosen = true;
     }
     config.memory.device_bytes = args.device_memory.or(config.memory.device_bytes);
     config.memory.host_bytes = args.host_memory.or(config.memory.host_bytes);
-    executor_settings(&config)
+    executor_settings(&config, catalogue)
 }
 
 fn refuse(refused: Refused) -> (Ending, Option<Fault>) {

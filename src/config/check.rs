@@ -4,16 +4,67 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::{Config, Folder};
+use super::values::Word;
+use super::{Config, Folder, Recipe, Tiling};
 
 /// Everything that does not fit together, one line each.
 pub(super) fn problems(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     for folder in &config.folders {
         problems.extend(own_paths(folder, &config.state_dir));
+        if let Err(Contradiction { key, why }) = check_tiling(&folder.recipe) {
+            problems.push(format!("[[folder]] {:?} {key}: {why}", folder.name));
+        }
     }
     problems.extend(circles(&config.folders));
     problems
+}
+
+/// Two values that cannot both be meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The key to change; the option of the command line has the same name.
+    pub key: &'static str,
+    /// Why, as the rest of a sentence that begins with the key.
+    pub why: String,
+}
+
+/// Whether tile and overlap make sense with the way of tiling; the same in the file and on the command line.
+///
+/// # Errors
+/// The first [`Contradiction`].
+pub fn check_tiling(recipe: &Recipe) -> Result<(), Contradiction> {
+    let refuse = |key, px: u32, why: String| {
+        let why = format!("{px} makes no sense: {why}");
+        Err(Contradiction { key, why })
+    };
+    match (recipe.tiling, recipe.tile_px, recipe.overlap_px) {
+        (Tiling::None, Some(px), _) => refuse(
+            "tile",
+            px,
+            "tiling \"none\" makes no tiles; leave it out".to_owned(),
+        ),
+        (Tiling::None, _, Some(px)) => refuse(
+            "overlap",
+            px,
+            "tiling \"none\" makes no tiles; leave it out".to_owned(),
+        ),
+        (Tiling::Exact, _, Some(px)) => refuse(
+            "overlap",
+            px,
+            "exact tiles share what the model needs; leave it out or choose tiling \"feather\"".to_owned(),
+        ),
+        (tiling, Some(tile), Some(px)) if px >= tile / 2 => refuse(
+            "overlap",
+            px,
+            format!(
+                "tiling {:?} needs less than half of the tile ({tile}); take {} or less",
+                tiling.word(),
+                (tile / 2).saturating_sub(1)
+            ),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// What is wrong with a folder seen alone.

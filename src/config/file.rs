@@ -11,10 +11,10 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::read::{
-    auto, boolean, device_ids, distinct, folder_name, found, list, model, path, patterns, pixels, scale,
+    auto, boolean, device_ids, distinct, folder_name, found, list, model, path, patterns, pixels, px, scale,
     size, text, time, whole, word,
 };
-use super::values::{nearest, quoted};
+use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
 use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check};
 
 /// Every key outside a table, in the order of the example.
@@ -44,6 +44,8 @@ pub(super) const FOLDER_KEYS: &[&str] = &[
     "max_pixels",
     "on_too_big",
     "tiling",
+    "tile",
+    "overlap",
     "recursive",
     "include",
     "exclude",
@@ -247,8 +249,8 @@ fn read_recipe(section: &mut Section<'_>, base: &Path) -> Recipe {
         max_pixels: section.value("max_pixels", default.max_pixels, pixels),
         on_too_big: section.value("on_too_big", default.on_too_big, word),
         tiling: section.value("tiling", default.tiling, word),
-        tile_px: default.tile_px,
-        overlap_px: default.overlap_px,
+        tile_px: section.value("tile", default.tile_px, |v| auto(v, |v| px(v, TILE_PX))),
+        overlap_px: section.value("overlap", default.overlap_px, |v| auto(v, |v| px(v, OVERLAP_PX))),
         format: section.value("format", default.format, word),
         quality: section.value("quality", default.quality, |v| Ok(whole(v, 1..=100)? as u8)),
         name_template: section.value("name_template", default.name_template, |v| {

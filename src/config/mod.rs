@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+pub use check::{Contradiction, check_tiling};
 pub use naming::{planned_output, with_actual_format};
 pub use place::{locate, places};
 pub use resolved::*;

@@ -123,6 +123,13 @@ pub(super) fn pixels(value: &Value) -> Result<u64, String> {
     }
 }
 
+/// A length in pixels within `range`.
+pub(super) fn px(value: &Value, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let range = i64::from(*range.start())..=i64::from(*range.end());
+    // In range, so the cast loses nothing.
+    whole(value, range).map(|px| px as u32)
+}
+
 /// `scale`.
 pub(super) fn scale(value: &Value) -> Result<Scale, String> {
     const FORM: &str = "must be \"model\" or a number from 1 to 16";

@@ -23,6 +23,13 @@ fn entry(key: &'static str, value: impl Into<Value>) -> Entry {
     }
 }
 
+fn px(key: &'static str, px: Option<u32>) -> Entry {
+    match px {
+        Some(px) => entry(key, i64::from(px)),
+        None => entry(key, "auto"),
+    }
+}
+
 impl Config {
     /// The resolved configuration as a file: every key, every default in place. Reading it gives an equal
     /// configuration, whatever directory it lies in. A path that is not UTF-8 appears lossily: TOML is UTF-8.
@@ -114,6 +121,8 @@ impl Folder {
             entry("max_pixels", values::show_pixels(recipe.max_pixels)),
             entry("on_too_big", recipe.on_too_big.word()),
             entry("tiling", recipe.tiling.word()),
+            px("tile", recipe.tile_px),
+            px("overlap", recipe.overlap_px),
             entry("recursive", self.recursive),
             entry("include", self.include.clone()),
             entry("exclude", self.exclude.clone()),

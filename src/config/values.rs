@@ -15,6 +15,13 @@ use super::{Format, MetadataPolicy, OnConflict, OnSuccess, OnTooBig, Precision, 
 /// Least and greatest scale: below one nothing is upscaled, above 16 no model of today helps.
 const SCALES: std::ops::RangeInclusive<f64> = 1.0..=16.0;
 
+/// Least and largest ceiling of a window's side, pixels: below, the halo is all that is left (CONTRACT §3); above, no
+/// picture that can be decoded needs more.
+pub const TILE_PX: std::ops::RangeInclusive<u32> = 64..=65_536;
+
+/// Overlaps, pixels: less than half of the largest tile.
+pub const OVERLAP_PX: std::ops::RangeInclusive<u32> = 0..=32_767;
+
 /// A value that is one of a few words.
 pub trait Word: Copy + PartialEq + 'static {
     /// The words, in the order in which messages list them, with what they mean.
@@ -82,11 +89,10 @@ impl Word for Tiling {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("auto", Self::Auto),
         ("exact", Self::Exact),
-        ("none", Self::None),
         ("feather", Self::Feather),
         ("comfy", Self::Comfy),
+        ("none", Self::None),
     ];
-    const LATER: &'static [&'static str] = &["feather", "comfy"];
 }
 
 impl Word for Format {

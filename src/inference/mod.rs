@@ -3,11 +3,13 @@
 
 pub mod arena;
 pub mod card;
+pub mod catalogue;
 pub mod classify;
 pub mod library;
 pub mod probe;
 pub mod profile;
 pub mod providers;
+pub mod reference;
 pub mod session;
 mod tensor;
 
@@ -15,10 +17,12 @@ use crate::config::Provider;
 use crate::error::{Disposition, Fault, ReasonCode};
 use crate::size::Size;
 
-pub use card::{Model, ModelCard, UnknownModel};
+pub use card::{Model, ModelCard};
+pub use catalogue::{Catalogue, ModelError};
 pub use library::{LibraryError, Runtime, forbid_telemetry};
 pub use profile::{Learned, Profile};
 pub use providers::SkippedProvider;
+pub use reference::{Difference, Reference};
 pub use session::{OrtUpscaler, SessionSettings};
 
 /// Colour planes that every model takes and gives: red, green, blue.
@@ -138,9 +142,9 @@ pub enum InferenceError {
     /// No provider of the configuration could be used.
     #[error("no execution provider can be used: {}; correct [runtime] providers", list(.0))]
     NoProvider(Vec<SkippedProvider>),
-    /// The model's name means nothing.
+    /// The model's name gives no model.
     #[error(transparent)]
-    UnknownModel(#[from] UnknownModel),
+    Catalogue(#[from] ModelError),
     /// There is no usable ONNX Runtime.
     #[error(transparent)]
     Library(#[from] LibraryError),
@@ -151,7 +155,7 @@ impl InferenceError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::OutOfMemory(_) | Self::Model(_) => Disposition::Quarantine,
-            Self::DeviceLost(_) | Self::NoProvider(_) | Self::UnknownModel(_) | Self::Library(_) => {
+            Self::DeviceLost(_) | Self::NoProvider(_) | Self::Catalogue(_) | Self::Library(_) => {
                 Disposition::Block
             }
         }

@@ -13,7 +13,7 @@ use crate::clock::SharedClock;
 use crate::codec::DecodeLimits;
 use crate::config::{Provider, Recipe};
 use crate::inference::{
-    InferenceError, Model, OrtUpscaler, Place, Runtime, SessionSettings, SkippedProvider, Upscaler,
+    Catalogue, InferenceError, OrtUpscaler, Place, Runtime, SessionSettings, SkippedProvider, Upscaler,
 };
 use crate::machine;
 use crate::progress::{Cancel, Progress};
@@ -22,6 +22,8 @@ use crate::report::RenderReport;
 /// What an executor is made from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecutorSettings {
+    /// Where models are found.
+    pub catalogue: Arc<Catalogue>,
     /// The ONNX Runtime library; `None`: looked for.
     pub library: Option<PathBuf>,
     /// Providers, device, threads, precision.
@@ -222,7 +224,13 @@ impl ExecutorThread {
 
     /// Makes `name` the warm model.
     fn load(&mut self, name: &str, device_bytes: u64) -> Result<(), InferenceError> {
-        if self.warm.as_ref().is_some_and(|warm| warm.card().name == name) {
+        // By what it is and not by its name alone: the file may have been replaced.
+        let wanted = self.settings.catalogue.card(name)?;
+        let is_warm = self
+            .warm
+            .as_ref()
+            .is_some_and(|warm| (&warm.card().name, &warm.card().sha256) == (&wanted.name, &wanted.sha256));
+        if is_warm {
             self.facts
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -230,7 +238,7 @@ impl ExecutorThread {
             return Ok(());
         }
         self.warm = None;
-        let model = Model::find(name)?;
+        let model = self.settings.catalogue.find(name)?;
         let runtime = Runtime::load(self.settings.library.as_deref())?;
         let (upscaler, skipped) =
             OrtUpscaler::open(&runtime, model, self.settings.session.clone(), device_bytes)?;

@@ -52,7 +52,7 @@ impl From<QueueError> for Stopped {
 }
 
 /// What must hold before any work: the folder's surroundings, the recipe, and the file that was hashed.
-pub(super) fn preflight(
+pub(super) async fn preflight(
     shared: &Shared,
     job: &Job,
     config: &Config,
@@ -60,15 +60,29 @@ pub(super) fn preflight(
     source: &Path,
 ) -> Result<(), Stopped> {
     environment::check(shared.fs.as_ref(), folder, config.min_free_bytes)?;
-    let recipe = recipe_hash(folder).map_err(|error| Fault::block(ReasonCode::Model, error.to_string()))?;
-    if recipe != job.recipe || job.output_root != folder.output {
-        let text = format!(
-            "{}: the folder's settings changed; it is queued anew with them",
-            job.source.display()
-        );
-        return Err(Stopped::Withdrawn(Reason::new(ReasonCode::Io, text)));
-    }
+    let model = shared.model(folder).await.map_err(Fault::from)?;
+    check_recipe(shared, job, folder, &model.sha256)?;
     check_unchanged(job, source)
+}
+
+/// Whether the job is what its folder asks for with this model. Asked again with the one that made the pixels: its
+/// file may have been replaced while they were.
+pub(super) fn check_recipe(
+    shared: &Shared,
+    job: &Job,
+    folder: &Folder,
+    model_sha256: &str,
+) -> Result<(), Stopped> {
+    if recipe_hash(folder, model_sha256) == job.recipe && job.output_root == folder.output {
+        return Ok(());
+    }
+    // The folder's intake may still take the model for the one before.
+    shared.model_changed.notify_waiters();
+    let text = format!(
+        "{}: the folder's settings or its model changed; it is queued anew with them",
+        job.source.display()
+    );
+    Err(Stopped::Withdrawn(Reason::new(ReasonCode::Io, text)))
 }
 
 /// Whether the source is still the file that was hashed (I1).

@@ -1,7 +1,7 @@
 //! Owns the failures that end the service. Everything smaller ends a job or blocks a folder.
 
 use crate::error::Reason;
-use crate::inference::{LibraryError, UnknownModel};
+use crate::inference::{LibraryError, ModelError};
 use crate::publish::PublishError;
 use crate::queue::{JobId, QueueError};
 
@@ -14,13 +14,13 @@ pub enum ServiceError {
     /// There is no ONNX Runtime.
     #[error(transparent)]
     Library(#[from] LibraryError),
-    /// A folder's model is unknown, and nobody is there to wait for it.
+    /// A folder's model is unknown or cannot be used.
     #[error("folder {folder}: {error}")]
     Model {
         /// The folder.
         folder: String,
-        /// The names that would do.
-        error: UnknownModel,
+        /// Why, and what would do.
+        error: ModelError,
     },
     /// An output folder cannot be cleaned up.
     #[error(transparent)]

@@ -2,21 +2,26 @@
 //! Never looks at a file.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::ServiceError;
 use super::shared::{Shared, recipe_hash};
 use crate::codec::{Ending, ends_properly};
 use crate::config::{Folder, planned_output};
 use crate::error::{Fault, Reason, ReasonCode};
-use crate::inference::{Model, UnknownModel};
+use crate::inference::ModelCard;
 use crate::intake::{
     FolderIntake, IntakeStatus, NameFilter, NotifySource, OnceSummary, hashing_permits, scan_once,
     watch_folder,
 };
 use crate::queue::Admission;
+
+/// How often a folder's model is looked at: a `stat`, and nobody waits for a new file longer.
+const MODEL_LOOK: Duration = Duration::from_secs(5);
 
 /// One wish for a rescan that waits is as good as ten.
 const RESCANS_IN_FLIGHT: usize = 1;
@@ -67,9 +72,6 @@ impl Intakes {
         let hashing = hashing_permits();
         let mut views = Vec::new();
         for folder in &shared.config().folders {
-            let Some(intake) = intake(shared, folder, &hashing) else {
-                continue;
-            };
             let (status, receiver) = watch::channel(IntakeStatus::default());
             views.push(View {
                 folder: folder.name.clone(),
@@ -77,8 +79,13 @@ impl Intakes {
             });
             let (rescan, asked) = mpsc::channel(RESCANS_IN_FLIGHT);
             self.rescans.push(rescan);
-            self.tasks
-                .spawn(watch_folder(intake, asked, status, self.stop.subscribe()));
+            let tended = Tended {
+                shared: Arc::clone(shared),
+                folder: folder.clone(),
+                hashing: Arc::clone(&hashing),
+                status,
+            };
+            self.tasks.spawn(tended.run(asked, self.stop.subscribe()));
         }
         self.views.send_replace(views);
     }
@@ -104,16 +111,16 @@ impl Intakes {
 /// One scan of every folder, all at a time.
 ///
 /// # Errors
-/// A folder whose model nobody knows: nobody is there to correct it.
+/// A folder whose model cannot be used: nobody is there to correct it.
 pub async fn scan_all(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> Result<(), ServiceError> {
     let hashing = hashing_permits();
     let mut scans = JoinSet::new();
     for folder in &shared.config().folders {
-        recipe_hash(folder).map_err(|error| ServiceError::Model {
+        let model = shared.model(folder).await.map_err(|error| ServiceError::Model {
             folder: folder.name.clone(),
             error,
         })?;
-        let Some(intake) = intake(&shared, folder, &hashing) else {
+        let Some(intake) = intake(&shared, folder, &model, &hashing) else {
             continue;
         };
         let name = folder.name.clone();
@@ -143,22 +150,89 @@ fn tell_left_out(summary: &OnceSummary) {
     }
 }
 
-/// A folder's intake. `None`, and the folder is blocked, where its model is unknown: without the model nobody
-/// can tell which results are there already.
-fn intake(shared: &Arc<Shared>, folder: &Folder, hashing: &Arc<Semaphore>) -> Option<FolderIntake> {
-    let block = |message: String| shared.block(&folder.name, &Reason::new(ReasonCode::Model, message));
-    let unknown = |error: UnknownModel| block(error.to_string());
-    let model = Model::find(&folder.recipe.model).map_err(unknown).ok()?;
-    let recipe_hash = recipe_hash(folder).map_err(unknown).ok()?;
+/// A folder that is watched, with what its intake is made from.
+struct Tended {
+    shared: Arc<Shared>,
+    folder: Folder,
+    hashing: Arc<Semaphore>,
+    status: watch::Sender<IntakeStatus>,
+}
+
+impl Tended {
+    /// Watches the folder until `stop` turns true. Whether a result is there already depends on the model, so intake
+    /// begins when the model is known, and anew with another one.
+    async fn run(self, mut rescans: mpsc::Receiver<()>, mut stop: watch::Receiver<bool>) {
+        // An error: whoever could stop it is gone.
+        while !*stop.borrow() && stop.has_changed().is_ok() {
+            let model = match self.shared.model(&self.folder).await {
+                Ok(model) => model,
+                Err(error) => {
+                    self.shared.block(&self.folder.name, &Fault::from(error).reason);
+                    tokio::select! {
+                        () = sleep(MODEL_LOOK) => {}
+                        _ = stop.wait_for(|stop| *stop) => {}
+                    }
+                    continue;
+                }
+            };
+            let Some(intake) = intake(&self.shared, &self.folder, &model, &self.hashing) else {
+                return;
+            };
+            let (end, ended) = watch::channel(false);
+            let (rescan, asked) = mpsc::channel(RESCANS_IN_FLIGHT);
+            let mut watching = std::pin::pin!(watch_folder(intake, asked, self.status.clone(), ended));
+            loop {
+                tokio::select! {
+                    () = &mut watching => return,
+                    _ = stop.wait_for(|stop| *stop) => break,
+                    () = self.another_model(&model) => break,
+                    // Full: one is waiting already.
+                    Some(()) = rescans.recv() => drop(rescan.try_send(())),
+                }
+            }
+            end.send_replace(true);
+            watching.await;
+        }
+    }
+
+    /// Ends when the folder's model is another than this one. One that cannot be used is no other: the jobs wait and
+    /// say why, and what arrives meanwhile is queued.
+    async fn another_model(&self, model: &ModelCard) {
+        loop {
+            tokio::select! {
+                () = sleep(MODEL_LOOK) => {}
+                () = self.shared.model_changed.notified() => {}
+            }
+            if let Ok(now) = self.shared.model(&self.folder).await
+                && now.sha256 != model.sha256
+            {
+                let (folder, sha256) = (&self.folder.name, &now.sha256);
+                tracing::info!(folder, %sha256, "the model of folder {folder} is another one now");
+                return;
+            }
+        }
+    }
+}
+
+/// A folder's intake. `None`, and the folder is blocked, where its patterns cannot be read.
+fn intake(
+    shared: &Arc<Shared>,
+    folder: &Folder,
+    model: &ModelCard,
+    hashing: &Arc<Semaphore>,
+) -> Option<FolderIntake> {
     let filter = NameFilter::new(folder)
-        .map_err(|error| block(error.to_string()))
+        .map_err(|error| {
+            let reason = Reason::new(ReasonCode::Model, error.to_string());
+            shared.block(&folder.name, &reason);
+        })
         .ok()?;
-    let (recipe, scale) = (folder.recipe.clone(), model.card.scale.to_string());
+    let (recipe, scale) = (folder.recipe.clone(), model.scale.to_string());
     let told = Arc::clone(shared);
     Some(FolderIntake {
         folder: folder.clone(),
         filter,
-        recipe: recipe_hash,
+        recipe: recipe_hash(folder, &model.sha256),
         store: shared.store.clone(),
         clock: shared.clock.clone(),
         source: Arc::new(NotifySource),

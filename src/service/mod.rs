@@ -33,7 +33,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Provider};
 use crate::error::{Reason, ReasonCode};
 use crate::fs::RealFilesystem;
-use crate::inference::SessionSettings;
+use crate::inference::{Catalogue, SessionSettings};
 use crate::pipeline::executor::{DeviceFacts, Executor, ExecutorSettings};
 use crate::publish::{Instance, Publisher};
 use crate::queue::{InstanceLock, Store};
@@ -53,16 +53,21 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Between two signs of life while something runs that reports no progress.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until a signal ends it.
+/// Runs the daemon until a signal ends it. `catalogue` finds its models.
 ///
 /// # Errors
 /// [`ServiceError`]: it cannot start, or must not go on.
-pub async fn run(config: Config, config_path: PathBuf) -> Result<(), ServiceError> {
+pub async fn run(
+    config: Config,
+    config_path: PathBuf,
+    catalogue: Arc<Catalogue>,
+) -> Result<(), ServiceError> {
     let mut wishes = signals::listen()?;
-    let mut house = House::open(config, &config_path, None).await?;
+    let mut house = House::open(config, &config_path, catalogue, None).await?;
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
+    start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
     let mut intakes = Intakes::start(&shared);
     let (end, ended) = watch::channel(false);
@@ -123,15 +128,17 @@ pub struct Pass {
 pub async fn once(
     config: Config,
     config_path: PathBuf,
+    catalogue: Arc<Catalogue>,
     folder: Option<&str>,
     on_end: OnEnd,
 ) -> Result<Pass, ServiceError> {
     let mut wishes = signals::listen()?;
     let config = only(config, folder)?;
-    let mut house = House::open(config, &config_path, Some(on_end)).await?;
+    let mut house = House::open(config, &config_path, catalogue, Some(on_end)).await?;
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
+    start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
     let worker = Worker::new(Arc::clone(&shared), house.executor()?, stopping.clone());
     let mut queueing = Queueing::new(Arc::clone(&shared), worker);
@@ -202,7 +209,12 @@ struct House {
 }
 
 impl House {
-    async fn open(config: Config, config_path: &Path, on_end: Option<OnEnd>) -> Result<Self, ServiceError> {
+    async fn open(
+        config: Config,
+        config_path: &Path,
+        catalogue: Arc<Catalogue>,
+        on_end: Option<OnEnd>,
+    ) -> Result<Self, ServiceError> {
         if config.folders.is_empty() {
             return Err(ServiceError::NoFolder(config_path.display().to_string()));
         }
@@ -221,10 +233,12 @@ impl House {
             fs,
             publisher,
             owner,
+            catalogue,
             config: receiver,
             blocks: blocks::Blocks::default(),
             work: Notify::new(),
             news: Notify::new(),
+            model_changed: Notify::new(),
             pulse: watchdog::Pulse::default(),
             current: std::sync::Mutex::default(),
             device: std::sync::Mutex::new(DeviceFacts::default()),
@@ -242,7 +256,7 @@ impl House {
 
     fn executor(&mut self) -> Result<Executor, ServiceError> {
         Ok(Executor::start(
-            executor_settings(&self.shared.config()),
+            executor_settings(&self.shared.config(), &self.shared.catalogue),
             self.shared.clock.clone(),
         )?)
     }
@@ -264,6 +278,11 @@ impl House {
                 );
             }
             Ok(new) => {
+                if let Err(error) = start::check_models(&self.shared.catalogue, &new).await {
+                    tracing::error!("{error}");
+                    tracing::error!("the configuration before stays in force");
+                    return watchdog::ready("watching");
+                }
                 intakes.stop().await;
                 self.shared.blocks.retain(|name| new.folder(name).is_some());
                 self.config.send_replace(Arc::new(new));
@@ -303,9 +322,10 @@ fn only(mut config: Config, folder: Option<&str>) -> Result<Config, ServiceError
 }
 
 /// What the configuration says to the executor. One executor, on the first device.
-pub fn executor_settings(config: &Config) -> ExecutorSettings {
+pub fn executor_settings(config: &Config, catalogue: &Arc<Catalogue>) -> ExecutorSettings {
     let runtime = &config.runtime;
     ExecutorSettings {
+        catalogue: Arc::clone(catalogue),
         library: runtime.library.clone(),
         session: SessionSettings {
             providers: runtime.providers.clone(),

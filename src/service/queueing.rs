@@ -40,7 +40,7 @@ pub struct Queueing {
 impl Queueing {
     /// With a worker whose executor was made from the configuration of the moment.
     pub fn new(shared: Arc<Shared>, worker: Worker) -> Self {
-        let settings = executor_settings(&shared.config());
+        let settings = executor_settings(&shared.config(), &shared.catalogue);
         Self {
             shared,
             worker,
@@ -133,7 +133,7 @@ impl Queueing {
         let ledger = self.shared.store.counts().await?.into_keys();
         self.strangers = ledger.filter(|name| config.folder(name).is_none()).collect();
         self.followed = Some(Arc::clone(config));
-        let settings = executor_settings(config);
+        let settings = executor_settings(config, &self.shared.catalogue);
         if settings != self.settings {
             let executor = Executor::start(settings.clone(), self.shared.clock.clone())?;
             self.worker.replace_executor(executor);

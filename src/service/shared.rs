@@ -16,7 +16,7 @@ use crate::clock::{Monotonic, SharedClock};
 use crate::config::{Config, Folder};
 use crate::error::Reason;
 use crate::fs::SharedFilesystem;
-use crate::inference::{Model, UnknownModel};
+use crate::inference::{Catalogue, ModelCard, ModelError};
 use crate::pipeline::executor::DeviceFacts;
 use crate::progress::{Progress, eta};
 use crate::publish::Publisher;
@@ -40,12 +40,16 @@ pub struct Shared {
     pub owner: String,
     /// The configuration of the moment.
     pub config: watch::Receiver<Arc<Config>>,
+    /// Finds the folders' models.
+    pub catalogue: Arc<Catalogue>,
     /// Folders that wait.
     pub blocks: Blocks,
     /// There may be something to claim.
     pub work: Notify,
     /// There is something new to tell.
     pub news: Notify,
+    /// A job was found to be queued for a model that is another one now.
+    pub model_changed: Notify,
     /// Proof of life.
     pub pulse: Pulse,
     pub(super) current: Mutex<Option<Current>>,
@@ -172,6 +176,16 @@ impl Shared {
         Ok(known.is_none_or(|known| known.job == id).then_some(job))
     }
 
+    /// What is known of a folder's model now. Immediate for one that is known; a file that was never seen is
+    /// examined, which may take a minute.
+    ///
+    /// # Errors
+    /// [`ModelError`].
+    pub async fn model(&self, folder: &Folder) -> Result<ModelCard, ModelError> {
+        let (catalogue, name) = (Arc::clone(&self.catalogue), folder.recipe.model.clone());
+        blocking(move || catalogue.card(&name)).await
+    }
+
     /// Blocks a folder and says so, once.
     pub fn block(&self, folder: &str, reason: &Reason) {
         if self.blocks.block(folder, reason, self.clock.monotonic()) {
@@ -196,15 +210,11 @@ impl Shared {
 
 /// Everything that decides the pixels, the name and the place of a folder's results, with the model's own checksum.
 /// The output folder is in it so that a source whose results now belong elsewhere is not taken for known.
-///
-/// # Errors
-/// A model that nobody knows.
-pub fn recipe_hash(folder: &Folder) -> Result<[u8; 32], UnknownModel> {
-    let model = Model::find(&folder.recipe.model)?;
+pub fn recipe_hash(folder: &Folder, model_sha256: &str) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&folder.recipe.hash(&model.card.sha256));
+    hasher.update(&folder.recipe.hash(model_sha256));
     hasher.update(folder.output.as_os_str().as_bytes());
-    Ok(*hasher.finalize().as_bytes())
+    *hasher.finalize().as_bytes()
 }
 
 /// Runs file work away from the async threads. Runs to its end even if the caller is dropped.

@@ -8,10 +8,11 @@ use super::dispose::dispose;
 use super::environment;
 use super::error::ServiceError;
 use super::shared::{Shared, blocking};
+use super::watchdog;
 use crate::config::{Config, Folder, OnSuccess};
 use crate::error::Fault;
 use crate::fs::FileIdentity;
-use crate::inference::Runtime;
+use crate::inference::{Catalogue, Runtime};
 use crate::queue::{self, Interrupted};
 use crate::report::JobState;
 
@@ -21,6 +22,25 @@ use crate::report::JobState;
 /// [`ServiceError::Library`] with the one command that installs it.
 pub fn find_runtime(config: &Config) -> Result<(), ServiceError> {
     Runtime::locate(config.runtime.library.as_deref())?;
+    Ok(())
+}
+
+/// Whether every folder's model can be used. A file that was never seen is examined now: whoever named it is there to
+/// read what is wrong with it.
+///
+/// # Errors
+/// [`ServiceError::Model`] for the first that cannot.
+pub async fn check_models(catalogue: &Arc<Catalogue>, config: &Config) -> Result<(), ServiceError> {
+    for folder in &config.folders {
+        let (catalogue, model) = (Arc::clone(catalogue), folder.recipe.model.clone());
+        watchdog::examining(&model);
+        blocking(move || catalogue.card(&model))
+            .await
+            .map_err(|error| ServiceError::Model {
+                folder: folder.name.clone(),
+                error,
+            })?;
+    }
     Ok(())
 }
 

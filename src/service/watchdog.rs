@@ -11,6 +11,9 @@ use crate::clock::{Clock, Monotonic};
 /// A loop of the control plane turns at least this often; anything slower hangs.
 const LOOP_LIMIT: Duration = Duration::from_secs(60);
 
+/// Longest that looking at one model takes on a slow machine.
+const EXAMINING: Duration = Duration::from_secs(5 * 60);
+
 /// The service is up (again).
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
@@ -19,6 +22,16 @@ pub fn ready(status: &str) {
 /// One line for `systemctl status`.
 pub fn status(line: &str) {
     tell(&[NotifyState::Status(line)]);
+}
+
+/// A model is about to be looked at, which may take a minute if it was never seen: not too long for a start.
+pub fn examining(model: &str) {
+    let status = format!("looking at the model {model}");
+    let longer = u32::try_from(EXAMINING.as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::ExtendTimeoutUsec(longer),
+        NotifyState::Status(&status),
+    ]);
 }
 
 /// The configuration is being read again; READY follows.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::LEASE;
-use super::attempt::{Stopped, check_unchanged, failed, preflight, stopped_by};
+use super::attempt::{Stopped, check_recipe, check_unchanged, failed, preflight, stopped_by};
 use super::dispose::dispose;
 use super::drive::drive;
 use super::error::ServiceError;
@@ -125,7 +125,8 @@ impl Worker {
     ) -> Result<Made, Stopped> {
         let job = claim.job();
         let source = folder.input.join(&job.source);
-        preflight(&self.shared, job, config, folder, &source)?;
+        self.heartbeat(preflight(&self.shared, job, config, folder, &source))
+            .await?;
         let own_result = self.shared.store.own_result(job).await?;
         self.choose(job, folder, &job.output, own_result.as_deref())
             .await?;
@@ -141,6 +142,9 @@ impl Worker {
         // The pixels were read while anybody could write: only if the file is still the one that was hashed is
         // this a result of it.
         check_unchanged(job, &source)?;
+        if let Some(model) = &report.model {
+            check_recipe(&self.shared, job, folder, &model.sha256)?;
+        }
 
         let planned = named_by_content(&job.output, &report);
         let result = self

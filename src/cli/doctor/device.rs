@@ -1,11 +1,16 @@
 //! Owns the checks of what computes: the runtime, every provider, and a model on the first that works. Loads for
 //! real, because nothing else tells whether a library or a driver is missing.
 
+use std::sync::Arc;
+
+use super::super::daemon_catalogue;
+use super::super::out::complain;
 use super::Check;
 use crate::config::{Config, Provider};
 use crate::inference::library::REMEDY;
 use crate::inference::{
-    InferenceError, Model, OrtUpscaler, PLANES, Planes, Runtime, SessionSettings, SkippedProvider, Upscaler,
+    Catalogue, InferenceError, Model, OrtUpscaler, PLANES, Planes, Runtime, SessionSettings, SkippedProvider,
+    Upscaler,
 };
 use crate::service::executor_settings;
 use crate::size::Size;
@@ -44,11 +49,17 @@ pub fn check(config: &Config) -> Found {
         format!("ONNX Runtime {}, {}", runtime.version(), runtime.path.display()),
     )];
     let mut usable: Vec<(Provider, OrtUpscaler)> = Vec::new();
-    let model = model(config);
+    let catalogue = Arc::new(daemon_catalogue(config).with_notice(|text| complain(text)));
+    let model = model(config, &catalogue);
     let mut missing: Vec<SkippedProvider> = Vec::new();
     for provider in PROVIDERS {
         match &model {
-            Ok(model) => match open(&runtime, config, model, provider) {
+            Ok(model) => match open(
+                &runtime,
+                &executor_settings(config, &catalogue).session,
+                model,
+                provider,
+            ) {
                 Ok(upscaler) => usable.push((provider, upscaler)),
                 Err(skipped) => missing.push(skipped),
             },
@@ -68,32 +79,33 @@ pub fn check(config: &Config) -> Found {
     }
 }
 
-/// The first folder's model: the one that will be needed.
-fn model(config: &Config) -> Result<Model, Check> {
+/// The first folder's model: the one that will be needed. Those of the others are looked at, too.
+fn model(config: &Config, catalogue: &Catalogue) -> Result<Model, Check> {
     let recipe = config
         .folders
         .first()
         .map(|folder| folder.recipe.clone())
         .unwrap_or_default();
     for folder in &config.folders {
-        if let Err(error) = Model::find(&folder.recipe.model) {
+        if let Err(error) = catalogue.card(&folder.recipe.model) {
             let detail = format!("folder {}: {error}", folder.name);
             return Err(Check::from_error("model", &detail, "correct the folder's model"));
         }
     }
-    Model::find(&recipe.model)
+    catalogue
+        .find(&recipe.model)
         .map_err(|error| Check::from_error("model", &error.to_string(), "name another model"))
 }
 
 fn open(
     runtime: &Runtime,
-    config: &Config,
+    settings: &SessionSettings,
     model: &Model,
     provider: Provider,
 ) -> Result<OrtUpscaler, SkippedProvider> {
     let settings = SessionSettings {
         providers: vec![provider],
-        ..executor_settings(config).session
+        ..settings.clone()
     };
     match OrtUpscaler::open(runtime, model.clone(), settings, TRIAL_BYTES) {
         Ok((upscaler, _)) => Ok(upscaler),

@@ -162,12 +162,25 @@ const IN_FOLDER: &[(&str, &str)] = &[
         "on_too_big: must be \"shrink\" or \"refuse\", not \"srink\"; did you mean \"shrink\"?",
     ),
     (
-        "tiling = \"feather\"",
-        "tiling: \"feather\" is not available in this version; use \"auto\", \"exact\" or \"none\"",
+        "tiling = \"feathered\"",
+        "tiling: must be \"auto\", \"exact\", \"feather\", \"comfy\" or \"none\", not \"feathered\"; did you mean \
+         \"feather\"?",
     ),
     (
-        "tiling = \"comfy\"",
-        "tiling: \"comfy\" is not available in this version; use \"auto\", \"exact\" or \"none\"",
+        "tile = 63",
+        "tile: must be \"auto\" or a whole number from 64 to 65536, not the number 63",
+    ),
+    (
+        "tiling = \"comfy\"\ntile = 256\noverlap = 128",
+        "overlap: 128 makes no sense: tiling \"comfy\" needs less than half of the tile (256); take 127 or less",
+    ),
+    (
+        "tiling = \"none\"\ntile = 256",
+        "tile: 256 makes no sense: tiling \"none\" makes no tiles; leave it out",
+    ),
+    (
+        "tiling = \"exact\"\noverlap = 16",
+        "overlap: 16 makes no sense: exact tiles share what the model needs; leave it out or choose tiling \"feather\"",
     ),
     (
         "format = \"avif\"",

@@ -57,6 +57,10 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
     let scale = prop_oneof![Just(Scale::Model), (1.0..=16.0).prop_map(Scale::Times)];
     let template = prop::sample::select(vec!["{stem}_{scale}x.{ext}", "{rel}/ü \"{stem}\".{ext}"]);
     let words = (any_word(), any_word(), any_word(), any_word());
+    let px = (
+        prop::option::of(values::TILE_PX),
+        prop::option::of(values::OVERLAP_PX),
+    );
     (
         prop::sample::select(vec!["span-x2", "/models/\\my \"model\".onnx"]),
         scale,
@@ -64,18 +68,25 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
         words,
         1..=100_u8,
         template,
+        px,
     )
-        .prop_map(|(model, scale, max_pixels, words, quality, template)| Recipe {
-            model: model.to_owned(),
-            scale,
-            max_pixels,
-            on_too_big: words.0,
-            tiling: words.1,
-            format: words.2,
-            metadata: words.3,
-            quality,
-            name_template: NameTemplate::parse(template).expect("template"),
-            ..Recipe::default()
+        .prop_map(
+            |(model, scale, max_pixels, words, quality, template, px)| Recipe {
+                model: model.to_owned(),
+                scale,
+                max_pixels,
+                on_too_big: words.0,
+                tiling: words.1,
+                format: words.2,
+                metadata: words.3,
+                quality,
+                name_template: NameTemplate::parse(template).expect("template"),
+                tile_px: px.0,
+                overlap_px: px.1,
+            },
+        )
+        .prop_filter("values that can both be meant", |recipe| {
+            check_tiling(recipe).is_ok()
         })
 }
 
