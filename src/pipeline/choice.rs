@@ -304,7 +304,7 @@ impl Chooser<'_> {
         let tile_px = halved
             .clone()
             .find(fits)
-            .or_else(|| halved.last())
+            .or_else(|| halved.clone().next_back())
             .unwrap_or(wanted);
         let plan = self
             .plan(Joint::Comfy { tile_px, overlap_px })

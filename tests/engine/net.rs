@@ -32,7 +32,11 @@ pub fn picture(width: u32, height: u32, seed: u32) -> Picture {
             .wrapping_mul(40_503);
         let noise = (hash >> 7 & 0x3fff) as f32 / 16_384.0;
         let slope = (x + 2 * y) as f32 / (width + 2 * height) as f32;
-        let edge = if (x / 17 + y / 13) % 3 == 0 { 0.3 } else { 0.0 };
+        let edge = if (x / 17 + y / 13).is_multiple_of(3) {
+            0.3
+        } else {
+            0.0
+        };
         ((0.3 * noise + 0.4 * slope + edge).clamp(0.0, 1.0) * 65535.0).round() / 65535.0
     };
     let plane = |plane| {
