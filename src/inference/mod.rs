@@ -5,6 +5,7 @@ pub mod arena;
 pub mod card;
 pub mod classify;
 pub mod library;
+pub mod onnx;
 pub mod providers;
 pub mod session;
 

@@ -1,0 +1,3 @@
+//! Owns the reading and rewriting of ONNX files, without ONNX Runtime. Never runs one.
+
+pub mod proto;
