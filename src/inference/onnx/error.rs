@@ -90,7 +90,9 @@ pub enum OnnxError {
     #[error("its weights {0} are in another file; they have to be taken in before they are rewritten")]
     NotEmbedded(String),
     /// An operation on the bits of half-precision numbers has no counterpart in single precision.
-    #[error("its node {0} works on the bits of half-precision numbers; export the model with float32 weights")]
+    #[error(
+        "its node {0} works on the bits of half-precision numbers; export the model with float32 weights"
+    )]
     NotWidenable(String),
 }
 

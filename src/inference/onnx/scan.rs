@@ -43,10 +43,22 @@ enum Holds {
     Single,
 }
 
-const INT64S: Holds = Holds::Numbers { bytes: 8, varint: true };
-const INT32S: Holds = Holds::Numbers { bytes: 4, varint: true };
-const FLOATS: Holds = Holds::Numbers { bytes: 4, varint: false };
-const DOUBLES: Holds = Holds::Numbers { bytes: 8, varint: false };
+const INT64S: Holds = Holds::Numbers {
+    bytes: 8,
+    varint: true,
+};
+const INT32S: Holds = Holds::Numbers {
+    bytes: 4,
+    varint: true,
+};
+const FLOATS: Holds = Holds::Numbers {
+    bytes: 4,
+    varint: false,
+};
+const DOUBLES: Holds = Holds::Numbers {
+    bytes: 8,
+    varint: false,
+};
 
 /// Declares the kinds of messages, their types, and those of their fields that hold more than a single value.
 macro_rules! kinds {
@@ -146,17 +158,33 @@ kinds! {
 
 /// Beginnings of files that are mistaken for models, and what to say of them.
 const OTHERS: &[(usize, &[u8], &str)] = &[
-    (0, b"PK\x03\x04", " but a ZIP archive (PyTorch checkpoints are such); export the model to ONNX"),
-    (0, b"\x80\x02", " but a Python pickle (a PyTorch checkpoint?); export the model to ONNX"),
+    (
+        0,
+        b"PK\x03\x04",
+        " but a ZIP archive (PyTorch checkpoints are such); export the model to ONNX",
+    ),
+    (
+        0,
+        b"\x80\x02",
+        " but a Python pickle (a PyTorch checkpoint?); export the model to ONNX",
+    ),
     (0, b"\x1f\x8b", " but a gzip archive; unpack it"),
     (0, b"7767517", " but an ncnn model; convert it to ONNX"),
-    (0, b"version https://git-lfs", " but a Git LFS pointer to one; download the file itself"),
+    (
+        0,
+        b"version https://git-lfs",
+        " but a Git LFS pointer to one; download the file itself",
+    ),
     (0, b"<!DOCTYPE", " but a web page; the download went wrong"),
     (0, b"<html", " but a web page; the download went wrong"),
     (0, b"GGUF", " but a GGUF model; export it to ONNX"),
     (8, b"{\"", " but a safetensors file; export the model to ONNX"),
     (4, b"TFL3", " but a TensorFlow Lite model; convert it to ONNX"),
-    (4, b"ORTM", " but a model in ONNX Runtime's own format; use the .onnx file that it was made from"),
+    (
+        4,
+        b"ORTM",
+        " but a model in ONNX Runtime's own format; use the .onnx file that it was made from",
+    ),
 ];
 
 /// Looks at the bytes of a file: `Ok` says that they are ONNX as far as one can tell without decoding, complete,
@@ -204,7 +232,9 @@ pub(super) fn scan(bytes: &[u8]) -> Result<u64, OnnxError> {
         }
         cost += field.cost(kind, bytes);
         if cost > limit {
-            return Err(OnnxError::Absurd("it would take far more memory than it has bytes"));
+            return Err(OnnxError::Absurd(
+                "it would take far more memory than it has bytes",
+            ));
         }
         if let (Holds::Message(inner), Wire::Bytes) = (kind.field(field.number), field.wire) {
             if open.len() > DEPTH_MAX {
@@ -254,7 +284,9 @@ impl Field {
             (Holds::Numbers { bytes, varint: true }, Wire::Bytes) => {
                 room(content.iter().filter(|byte| **byte < 0x80).count(), bytes)
             }
-            (Holds::Numbers { bytes, varint: false }, Wire::Bytes) => room(content.len().div_ceil(bytes), bytes),
+            (Holds::Numbers { bytes, varint: false }, Wire::Bytes) => {
+                room(content.len().div_ceil(bytes), bytes)
+            }
             (Holds::Single, _) => content.len() as u64,
         }
     }
@@ -285,13 +317,22 @@ impl Reader<'_> {
         let (wire, start, length) = match key & 7 {
             0 => {
                 self.varint(end)?;
-                return Ok(Field { number, wire: Wire::Varint, start, end: start });
+                return Ok(Field {
+                    number,
+                    wire: Wire::Varint,
+                    start,
+                    end: start,
+                });
             }
             1 => (Wire::Fixed, start, 8),
             5 => (Wire::Fixed, start, 4),
             2 => {
                 let length = self.varint(end)?;
-                (Wire::Bytes, self.at, usize::try_from(length).map_err(|_| Broken::Ends)?)
+                (
+                    Wire::Bytes,
+                    self.at,
+                    usize::try_from(length).map_err(|_| Broken::Ends)?,
+                )
             }
             // Groups: ONNX has none, and never had.
             _ => return Err(Broken::Malformed),
@@ -300,7 +341,12 @@ impl Reader<'_> {
             return Err(Broken::Ends);
         }
         self.at = start + length;
-        Ok(Field { number, wire, start, end: self.at })
+        Ok(Field {
+            number,
+            wire,
+            start,
+            end: self.at,
+        })
     }
 
     fn varint(&mut self, end: usize) -> Result<u64, Broken> {
@@ -311,7 +357,7 @@ impl Reader<'_> {
             }
             let byte = self.bytes[self.at];
             self.at += 1;
-            value |= u64::from(byte & 0x7f) << shift.min(63);
+            value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
             }
@@ -356,7 +402,11 @@ mod tests {
                 for n in 1..40 {
                     let nested = field(number, &field(n, &ZEROS));
                     let declared = inner.decodes(&field(n, &ZEROS));
-                    assert_eq!(kind.decodes(&nested), declared, "{kind:?} {number} is no {inner:?}");
+                    assert_eq!(
+                        kind.decodes(&nested),
+                        declared,
+                        "{kind:?} {number} is no {inner:?}"
+                    );
                 }
             }
         }
