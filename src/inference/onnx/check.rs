@@ -53,7 +53,7 @@ pub struct ModelFile {
     pub input_dims: [Option<i64>; 4],
     /// Axes of the output, as the exporter stated them: `None` where the length depends on the input.
     pub output_dims: [Option<i64>; 4],
-    /// Whether any weight or constant is in half precision, so that [`super::widen`] changes something.
+    /// Whether any weight or constant is in half precision: [`super::widen`] is for such a model.
     pub half_weights: bool,
     /// Bytes of all weights and constants, those in other files included.
     pub weights_bytes: u64,

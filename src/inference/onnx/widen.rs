@@ -267,19 +267,10 @@ impl Widener {
             )));
         }
         inline_bytes(tensor)?;
-        let single: Vec<u8> = match tensor.raw_data.as_deref().filter(|raw| !raw.is_empty()) {
-            Some(raw) => raw
-                .as_chunks()
-                .0
-                .iter()
-                .flat_map(|bytes| single_of_half(u16::from_le_bytes(*bytes)).to_le_bytes())
-                .collect(),
+        let single = match tensor.raw_data.as_deref().filter(|raw| !raw.is_empty()) {
+            Some(raw) => singles(raw.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes))),
             // The number's bits are the lower half of each entry, whatever sign the writer extended it with.
-            None => tensor
-                .int32_data
-                .iter()
-                .flat_map(|bits| single_of_half(*bits as u16).to_le_bytes())
-                .collect(),
+            None => singles(tensor.int32_data.iter().map(|bits| *bits as u16)),
         };
         if elements(&tensor.dims).and_then(|count| count.checked_mul(4)) != Some(single.len() as u64) {
             return Err(damaged(tensor, "its values do not fit its shape".to_owned()));
@@ -290,6 +281,15 @@ impl Widener {
         self.changed = true;
         Ok(())
     }
+}
+
+/// Little-endian single-precision numbers with the values of these half-precision bits.
+fn singles(halves: impl ExactSizeIterator<Item = u16>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 * halves.len());
+    for bits in halves {
+        bytes.extend_from_slice(&single_of_half(bits).to_le_bytes());
+    }
+    bytes
 }
 
 /// The single-precision number with the value of these half-precision bits (IEEE 754 binary16). Exact; a NaN keeps
@@ -306,5 +306,30 @@ fn single_of_half(bits: u16) -> f32 {
         31 => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
         // The exponent is biased by 15 there and by 127 here.
         exponent => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_precision_number_keeps_its_value() {
+        for bits in 0..=u16::MAX {
+            let (sign, exponent, fraction) = (bits >> 15, i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+            let magnitude = match exponent {
+                0 => fraction * 2_f64.powi(-24),
+                31 if fraction == 0.0 => f64::INFINITY,
+                31 => f64::NAN,
+                _ => (1.0 + fraction / 1024.0) * 2_f64.powi(exponent - 15),
+            };
+            let single = single_of_half(bits);
+            assert_eq!(single.is_sign_negative(), sign == 1, "{bits:#06x}");
+            assert_eq!(single.is_nan(), magnitude.is_nan(), "{bits:#06x}");
+            assert!(
+                single.is_nan() || f64::from(single.abs()) == magnitude,
+                "{bits:#06x}"
+            );
+        }
     }
 }
