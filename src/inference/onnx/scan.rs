@@ -418,7 +418,7 @@ mod tests {
             for number in 1..40 {
                 // A list keeps both of two values, a single field the last one.
                 let twice = [field(number, &ZEROS), field(number, &ZEROS)].concat();
-                let is_list = kind.recoded(&twice).is_some_and(|bytes| bytes.len() > 10);
+                let is_list = kind.recoded(&twice).is_some_and(|bytes| bytes.len() > 11);
                 let declared = matches!(kind.field(number), Holds::Texts | Holds::Numbers { .. });
                 assert_eq!(is_list, declared, "{kind:?} {number}");
             }

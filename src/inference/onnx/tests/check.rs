@@ -120,7 +120,7 @@ fn a_custom_operator_inside_a_branch_is_found() {
 
 #[test]
 fn what_cannot_be_an_upscaler_is_refused_with_a_sentence() {
-    let sequence = TypeValue::Sequence(Box::default());
+    let sequence = TypeValue::Sequence(SequenceType::default());
     let cases = [
         (
             changed(|m| m.graph = None),

@@ -48,7 +48,7 @@ fn a_model_that_uses_the_whole_schema_comes_back() {
     graph.value_info.push(ValueInfoProto {
         name: Some("list".to_owned()),
         r#type: Some(TypeProto {
-            value: Some(TypeValue::Sequence(Box::new(sequence))),
+            value: Some(TypeValue::Sequence(sequence)),
             denotation: Some("IMAGE".to_owned()),
         }),
         ..Default::default()
