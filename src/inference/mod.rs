@@ -6,6 +6,7 @@ pub mod card;
 pub mod catalogue;
 pub mod classify;
 pub mod library;
+pub mod onnx;
 pub mod probe;
 pub mod profile;
 pub mod providers;

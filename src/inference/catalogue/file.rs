@@ -13,10 +13,11 @@ use crate::error::plain;
 use crate::fs::FileIdentity;
 use crate::inference::card::{Model, ModelCard};
 use crate::inference::library::Runtime;
+use crate::inference::onnx::{self, OnnxError};
 use crate::inference::probe::{ProbeInput, probe};
 use crate::report::hex;
 
-/// What is known of the licence of a file that somebody put there: they know, we do not.
+/// What is known of the licence of a file that does not tell it: whoever put it there knows, we do not.
 const LICENCE: &str = "not known";
 
 /// Largest model file. Protocol buffers end at 2 GiB; nothing that upscales comes near.
@@ -33,6 +34,10 @@ impl Identities {
             (path, state)
         });
         Self(states.collect())
+    }
+
+    fn extend(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        self.0.extend(Self::of(paths).0);
     }
 
     /// Whether the files are still in that state.
@@ -55,6 +60,10 @@ pub struct BroughtFile {
     pub sha256: String,
     /// What it was made of.
     pub identities: Identities,
+    /// Its licence, where the file tells one.
+    licence: Option<String>,
+    /// Bytes of its weights, as they were brought.
+    weights_bytes: u64,
     /// As the processor wants it.
     onnx: Vec<u8>,
     /// With its half-precision weights, if it has such.
@@ -62,19 +71,39 @@ pub struct BroughtFile {
 }
 
 impl BroughtFile {
-    /// Reads it.
+    /// Reads it and brings it into one piece: weights in files of their own are put into it, weights in half precision
+    /// are widened, because the processor computes with those at half the speed.
     ///
     /// # Errors
-    /// [`ModelError::Unreadable`], [`ModelError::Unusable`] for a file that is no model.
+    /// [`ModelError::Unreadable`], [`ModelError::Unusable`] for a file that is no model, or none that can be used.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         // Before the bytes: a write in between makes the state an old one, and the file is read again.
-        let identities = Identities::of([path.to_owned()]);
-        let bytes = read(path)?;
+        let mut identities = Identities::of([path.to_owned()]);
+        let mut bytes = read(path)?;
+        let refused = |error: OnnxError| unusable(path, error);
+        // A link leads to where the model's other files lie.
+        let directory = path
+            .canonicalize()
+            .ok()
+            .and_then(|path| path.parent().map(Path::to_owned));
+        let told = onnx::inspect(&bytes, directory.as_deref()).map_err(refused)?;
+        if let Some(directory) = directory.filter(|_| !told.external_files.is_empty()) {
+            identities.extend(told.external_files);
+            bytes = onnx::embed(&bytes, &directory).map_err(refused)?;
+        }
+        // Of all that is computed with: other weights are another model.
         let sha256 = hex(&sha2::Sha256::digest(&bytes));
-        let Prepared { onnx, half } = prepare(bytes);
+        let (onnx, half) = if told.half_weights {
+            let widened = onnx::widen(&bytes).map_err(refused)?;
+            (widened, Some(Arc::from(bytes)))
+        } else {
+            (bytes, None)
+        };
         Ok(Self {
             sha256,
             identities,
+            licence: told.licence,
+            weights_bytes: told.weights_bytes,
             onnx,
             half,
         })
@@ -88,9 +117,9 @@ impl BroughtFile {
         let facts = ProbeInput {
             name,
             sha256: self.sha256.clone(),
-            weights_bytes: self.half.as_ref().map_or(self.onnx.len(), |half| half.len()) as u64,
+            weights_bytes: self.weights_bytes,
             half_weights: self.half.is_some(),
-            licence: LICENCE.to_owned(),
+            licence: self.licence.clone().unwrap_or_else(|| LICENCE.to_owned()),
             source: shown(path),
         };
         probe(runtime, &self.onnx, facts).map_err(|error| unusable(path, error.refusal))
@@ -104,21 +133,6 @@ impl BroughtFile {
             half: self.half,
             cpu_profile: None,
         }
-    }
-}
-
-/// A file as it is loaded.
-struct Prepared {
-    onnx: Vec<u8>,
-    half: Option<Arc<[u8]>>,
-}
-
-/// Brings a file into one piece. What is not done yet is left to ONNX Runtime: weights in half precision run as they
-/// are, weights in files of their own are refused by it.
-fn prepare(bytes: Vec<u8>) -> Prepared {
-    Prepared {
-        onnx: bytes,
-        half: None,
     }
 }
 
