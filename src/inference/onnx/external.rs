@@ -19,6 +19,10 @@ use crate::error::plain;
 /// With this location ONNX Runtime takes the offset for an address in memory.
 const ADDRESS_MARK: &str = "_ORT_MEM_ADDR_";
 
+/// How often a byte of the other files is used, on average and at most. Tied weights are used twice; a small file
+/// behind thousands of tensors is there to fill the memory.
+const SHARING_MAX: u64 = 4;
+
 /// Takes the weights of other files, which lie in `directory` or below it, into the model, so that a session can be
 /// opened from memory. A model without such weights comes back as it is.
 ///
@@ -79,6 +83,9 @@ pub(super) struct Files<'a> {
     directory: Option<&'a Path>,
     /// By location: the file behind it and its size in bytes.
     known: BTreeMap<String, (PathBuf, u64)>,
+    /// Bytes of all known files, and of all values that were found in them.
+    held: u64,
+    claimed: u64,
 }
 
 impl<'a> Files<'a> {
@@ -87,6 +94,8 @@ impl<'a> Files<'a> {
         Self {
             directory,
             known: BTreeMap::new(),
+            held: 0,
+            claimed: 0,
         }
     }
 
@@ -124,6 +133,12 @@ impl<'a> Files<'a> {
         let (path, size) = self.locate(&location)?;
         if offset.checked_add(needed).is_none_or(|end| end > size) {
             return Err(unreadable(&location, format!("the file ends after {size} bytes")));
+        }
+        self.claimed = self.claimed.saturating_add(needed);
+        if self.claimed > SHARING_MAX.saturating_mul(self.held) {
+            return Err(OnnxError::Absurd(
+                "its weights share their bytes in the files beside it many times over",
+            ));
         }
         Ok(Place {
             location,
@@ -173,6 +188,7 @@ impl<'a> Files<'a> {
             return Err(refused("which is no regular file; put the weights there"));
         }
         let found = (path, meta.len());
+        self.held = self.held.saturating_add(found.1);
         self.known.insert(location.to_owned(), found.clone());
         Ok(found)
     }

@@ -161,3 +161,20 @@ fn a_length_that_contradicts_the_shape_is_damage() {
         assert!(sentence.contains(part), "{sentence}");
     }
 }
+
+#[test]
+fn a_small_file_behind_many_tensors_does_not_fill_the_memory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("w"), scales()).expect("a file");
+    let shared = |times: usize| {
+        let mut model = decode(&outside("w")).expect("a model");
+        let scales = graph(&mut model).initializer[0].clone();
+        graph(&mut model).initializer = vec![scales; times];
+        encode(&model)
+    };
+    assert!(
+        embed(&shared(2), directory.path()).is_ok(),
+        "tied weights are real"
+    );
+    assert!(refusal(&shared(100), directory.path()).contains("many times over"));
+}
