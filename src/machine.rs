@@ -1,20 +1,23 @@
-//! Owns what the machine says of its memory: how much there is, how much is free now. Never decides what may
-//! be used of it.
+//! Owns what the machine says of its memory: how much there is, how much is free now, on the host and on NVIDIA's
+//! devices. Never decides what may be used of it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+
+use nvml_wrapper::Nvml;
 
 /// Bytes of memory that this process may use at all: the machine's, or less where a control group says so.
 pub fn total_memory_bytes() -> u64 {
     let machine = meminfo("MemTotal:").unwrap_or(u64::MAX);
-    cgroup_limit_bytes().map_or(machine, |limit| limit.min(machine))
+    groups().map(|group| group.limit_bytes).fold(machine, u64::min)
 }
 
-/// Bytes of memory that could be taken now without swapping.
+/// Bytes of memory that could be taken now without swapping, or without a control group's being full.
 pub fn available_memory_bytes() -> u64 {
     let machine = meminfo("MemAvailable:").unwrap_or(u64::MAX);
-    let group = cgroup_limit_bytes()
-        .map(|limit| limit.saturating_sub(read_number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
-    group.map_or(machine, |left| left.min(machine))
+    groups()
+        .map(|group| group.limit_bytes.saturating_sub(group.used_bytes))
+        .fold(machine, u64::min)
 }
 
 /// Bytes of this process that are in memory now; `None` where the kernel does not tell.
@@ -28,6 +31,16 @@ pub fn resident_bytes() -> Option<u64> {
         .map(|kib| kib * 1024)
 }
 
+/// Bytes that are free now on the NVIDIA device with this number, other programs' use taken off; `None` without a
+/// driver. The numbers are those of the bus; CUDA's agree where `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`, and where all
+/// devices are alike.
+pub fn nvidia_free_bytes(device_id: u32) -> Option<u64> {
+    // Opened for each question: the driver may be replaced while a service runs, and a question a picture is cheap.
+    let nvml = Nvml::init().ok()?;
+    let memory = nvml.device_by_index(device_id).ok()?.memory_info().ok()?;
+    Some(memory.free)
+}
+
 fn meminfo(key: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with(key))?;
@@ -38,16 +51,52 @@ fn meminfo(key: &str) -> Option<u64> {
         .map(|kib| kib * 1024)
 }
 
-/// The limit of the process's own control group (version 2; as seen from inside a container its root).
-fn cgroup_limit_bytes() -> Option<u64> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    read_number(&format!("/sys/fs/cgroup{path}/memory.max"))
-        .or_else(|| read_number("/sys/fs/cgroup/memory.max"))
+/// A control group that bounds this process.
+struct Group {
+    limit_bytes: u64,
+    used_bytes: u64,
+}
+
+/// Where the kernel mounts control groups.
+const GROUPS_ROOT: &str = "/sys/fs/cgroup";
+
+/// Every control group with a limit that this process is in: its own and those above, of version 2 and of version 1
+/// (which calls the same things otherwise). In a container its own is the root.
+fn groups() -> impl Iterator<Item = Group> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    group_dirs(&own).into_iter().filter_map(|(dir, limit, used)| {
+        // Version 1 says "no limit" with a number near the largest there is; it changes no minimum.
+        Some(Group {
+            limit_bytes: read_number(&dir.join(limit))?,
+            used_bytes: read_number(&dir.join(used)).unwrap_or(0),
+        })
+    })
+}
+
+/// The directories of the groups that `/proc/self/cgroup` names, with the files of limit and use in each.
+fn group_dirs(own: &str) -> Vec<(PathBuf, &'static str, &'static str)> {
+    let mut dirs = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let (root, limit, used) = if controllers.is_empty() {
+            (PathBuf::from(GROUPS_ROOT), "memory.max", "memory.current")
+        } else if controllers.split(',').any(|controller| controller == "memory") {
+            let root = Path::new(GROUPS_ROOT).join("memory");
+            (root, "memory.limit_in_bytes", "memory.usage_in_bytes")
+        } else {
+            continue;
+        };
+        let path = Path::new(path.trim_start_matches('/'));
+        dirs.extend(path.ancestors().map(|above| (root.join(above), limit, used)));
+    }
+    dirs
 }
 
 /// A file that holds one number; `None` for `max` and for a file that is not there.
-fn read_number(path: &str) -> Option<u64> {
+fn read_number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
@@ -59,5 +108,33 @@ mod tests {
     fn there_is_some_memory_and_no_more_is_free_than_there_is() {
         assert!(available_memory_bytes() > 0);
         assert!(available_memory_bytes() <= total_memory_bytes());
+    }
+
+    /// A service's limit often sits on the slice above it.
+    #[test]
+    fn all_groups_above_count_of_both_versions() {
+        let dirs = |own: &str| -> Vec<String> {
+            group_dirs(own)
+                .iter()
+                .map(|(dir, limit, _)| dir.join(limit).display().to_string())
+                .collect()
+        };
+        assert_eq!(
+            dirs("0::/system.slice/upscaled.service\n"),
+            [
+                "/sys/fs/cgroup/system.slice/upscaled.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        assert_eq!(
+            dirs("5:cpu,cpuacct:/a\n4:memory:/docker/x\n"),
+            [
+                "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ]
+        );
+        assert!(dirs("nonsense").is_empty());
     }
 }

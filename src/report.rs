@@ -128,6 +128,18 @@ pub struct RenderReport {
     pub warnings: Vec<String>,
     /// Where the time went.
     pub seconds: Option<Seconds>,
+    /// What fitted and what did not: for the next plan, told in no document.
+    #[serde(skip)]
+    pub runs: RunSizes,
+}
+
+/// Which runs of the session fitted the device, in input pixels (window times batch).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunSizes {
+    /// The largest that worked after the last one that did not.
+    pub worked_pixels: Option<u64>,
+    /// The smallest that did not.
+    pub failed_pixels: Option<u64>,
 }
 
 /// States of a job in documents: the ledger's, and `settling` before there is a row.

@@ -273,6 +273,18 @@ pub enum ModelsCommand {
         #[command(flatten)]
         json: JsonArg,
     },
+    /// Measure how long windows of many shapes take here, so that plans take the fastest that fits
+    ///
+    /// Takes a minute or two. The result is kept in the state directory and used from the next picture on.
+    #[command(after_help = "Example:\n  upscaled models tune span-x4")]
+    Tune {
+        /// The model's name
+        #[arg(value_name = "M")]
+        model: String,
+        /// An object: where it was measured, the profile, and the fastest shape.
+        #[command(flatten)]
+        json: JsonArg,
+    },
 }
 
 /// `config …`

@@ -1,6 +1,7 @@
 //! Owns `upscaled models`: what can upscale, whether it does so everywhere alike, and how fast.
 
 mod show;
+mod tune;
 mod verify;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use super::out::{Out, bytes, complain};
 use crate::fs::RealFilesystem;
 use crate::inference::catalogue::Listed;
 use crate::inference::catalogue::apart::Answer;
+use crate::inference::profile_store::{kept_of, profile_dirs};
 use crate::inference::{Catalogue, ModelCard};
 
 /// Lists the models, tells about one, or tries one.
@@ -29,7 +31,13 @@ pub fn models(named: Option<&Path>, command: ModelsCommand) -> Result<Exit, Fail
                 out.json(&card)?;
             } else {
                 show::card(&mut out, &card)?;
+                let dirs = profile_dirs(catalogue.state_dirs());
+                show::profiles(&mut out, &kept_of(&dirs, &card.sha256))?;
             }
+            Exit::Done
+        }
+        ModelsCommand::Tune { model, json } => {
+            tune::tune(&mut out, &config, &catalogue, &model, json.json)?;
             Exit::Done
         }
         ModelsCommand::Verify { model, json } => {

@@ -67,9 +67,32 @@ impl Drop for CpuArena {
     }
 }
 
+/// Whose memory an arena serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The processor's.
+    Cpu,
+    /// That of the CUDA device with this number.
+    Cuda(u32),
+}
+
+impl Device {
+    fn memory(self) -> ort::Result<MemoryInfo<'static>> {
+        match self {
+            Self::Cpu => cpu_memory(),
+            Self::Cuda(id) => MemoryInfo::new(
+                AllocationDevice::CUDA,
+                i32::try_from(id).unwrap_or(0),
+                AllocatorType::Device,
+                MemoryType::Default,
+            ),
+        }
+    }
+}
+
 /// Most bytes that were in use at once in the arena behind `session`, as its statistics tell.
-pub fn peak_bytes(session: &Session) -> Option<u64> {
-    let allocator = Allocator::new(session, cpu_memory().ok()?).ok()?;
+pub fn peak_bytes(session: &Session, device: Device) -> Option<u64> {
+    let allocator = Allocator::new(session, device.memory().ok()?).ok()?;
     let mut pairs: *mut sys::OrtKeyValuePairs = ptr::null_mut();
     // SAFETY: `allocator` is live; on success the call stores an owned list into `pairs`, which is released
     // below after its last use.

@@ -5,10 +5,13 @@ pub mod arena;
 pub mod card;
 pub mod catalogue;
 pub mod classify;
+pub mod learned;
 pub mod library;
+pub mod measure;
 pub mod onnx;
 pub mod probe;
 pub mod profile;
+pub mod profile_store;
 pub mod providers;
 pub mod reference;
 pub mod session;
@@ -81,7 +84,7 @@ impl<'a> Planes<'a> {
 }
 
 /// Where a model runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The execution provider.
     pub provider: Provider,

@@ -80,7 +80,8 @@ impl Prepared {
 /// The session before the arena: fields drop in order, and the arena must outlive the session.
 struct OpenSession {
     session: Session,
-    arena: Option<CpuArena>,
+    /// Held for as long as the session lives.
+    _arena: Option<CpuArena>,
     /// The budget that was enforced when it was opened.
     device_bytes: u64,
 }
@@ -149,7 +150,10 @@ impl OrtUpscaler {
         self.open = None;
         self.prepared = None;
         let arena = match self.place.provider {
-            Provider::Cpu => Some(CpuArena::register(&self.runtime.environment, device_bytes)?),
+            Provider::Cpu => {
+                let most_bytes = device_bytes.saturating_sub(self.weights_outside_bytes());
+                Some(CpuArena::register(&self.runtime.environment, most_bytes)?)
+            }
             Provider::Cuda | Provider::Tensorrt => None,
         };
         let mut builder = self.builder(device_bytes)?;
@@ -168,7 +172,7 @@ impl OrtUpscaler {
         let session = builder.commit_from_memory(&self.model.onnx)?;
         self.open = Some(OpenSession {
             session,
-            arena,
+            _arena: arena,
             device_bytes,
         });
         Ok(())
@@ -186,6 +190,19 @@ impl OrtUpscaler {
         match self.place.provider {
             Provider::Cpu => Ok(builder.with_env_allocators()?),
             provider => Ok(builder.with_execution_providers(providers::registrations(provider, &settings))?),
+        }
+    }
+
+    /// What is known of it at the place where it runs now; what was known before is forgotten.
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
+    /// Bytes of weights that lie outside the arena: ONNX Runtime takes those of the CPU provider from the heap.
+    fn weights_outside_bytes(&self) -> u64 {
+        match self.place.provider {
+            Provider::Cpu => self.model.card.weights_bytes,
+            Provider::Cuda | Provider::Tensorrt => 0,
         }
     }
 
@@ -299,6 +316,12 @@ impl Upscaler for OrtUpscaler {
 
     fn device_peak_bytes(&self) -> Option<u64> {
         let open = self.open.as_ref()?;
-        open.arena.as_ref().and_then(|_| arena::peak_bytes(&open.session))
+        let arena = match self.place.provider {
+            Provider::Cpu => arena::Device::Cpu,
+            // What TensorRT holds for its engines is its own; CUDA's arena serves the rest.
+            Provider::Cuda | Provider::Tensorrt => arena::Device::Cuda(self.settings.device_id),
+        };
+        let bytes = arena::peak_bytes(&open.session, arena)?;
+        Some(bytes + self.weights_outside_bytes())
     }
 }

@@ -12,7 +12,7 @@ use super::{PipelineError, Render};
 use crate::clock::seconds_between;
 use crate::codec::PixelLayout;
 use crate::inference::{InferenceError, Planes, Upscaler};
-use crate::report::PlanFacts;
+use crate::report::{PlanFacts, RunSizes};
 use crate::size::Size;
 use crate::tiling::{self, Joint, Span, TilePlan};
 
@@ -34,6 +34,7 @@ pub(super) struct Tiles {
     planes: Vec<f32>,
     computed_pixels: u64,
     inference_s: f64,
+    runs: RunSizes,
 }
 
 /// What is done once: a picture's layouts, and the choice that was made for it.
@@ -89,6 +90,7 @@ impl Tiles {
             planes: Vec::new(),
             computed_pixels: 0,
             inference_s: 0.0,
+            runs: RunSizes::default(),
         }
     }
 }
@@ -113,6 +115,8 @@ impl RowMaker for Tiles {
             };
             match made {
                 BandOutcome::Made(bytes) => {
+                    let worked = self.runs.worked_pixels.max(Some(run_pixels(&self.plan)));
+                    self.runs.worked_pixels = worked;
                     result.send(bytes)?;
                     index = self.go_on(index, upscaler)?;
                 }
@@ -139,6 +143,7 @@ impl RowMaker for Tiles {
             oom_retries: self.ladder.retries(),
             tile_history: self.ladder.tile_history(),
             inference_s: self.inference_s,
+            runs: self.runs,
             warnings: pooled.then(|| pooled_warning(upscaler)).into_iter().collect(),
         }
     }
@@ -337,6 +342,11 @@ impl Tiles {
         upscaler: &mut dyn Upscaler,
     ) -> Result<(), Stopped> {
         let window = self.plan.window();
+        let failed = run_pixels(&self.plan);
+        self.runs = RunSizes {
+            worked_pixels: None,
+            failed_pixels: Some(self.runs.failed_pixels.map_or(failed, |least| least.min(failed))),
+        };
         if self.ladder.step_down(&self.plan).is_some() && self.plan_anew(from_row, upscaler).is_ok() {
             tracing::warn!(
                 source = self.source_name,
@@ -352,6 +362,7 @@ impl Tiles {
             .fall_back(device_bytes)
             .map_err(|error| self.failed(error))?;
         self.ladder.start_over();
+        self.runs = RunSizes::default();
         if !another || self.plan_anew(from_row, upscaler).is_err() {
             return Err(self.failed(error));
         }
@@ -423,6 +434,11 @@ impl Assembly {
             (Self::Blended, None) => unreachable!("a blended band was begun with its blend"),
         }
     }
+}
+
+/// Input pixels of one run.
+fn run_pixels(plan: &TilePlan) -> u64 {
+    plan.window().pixels() * u64::from(plan.batch)
 }
 
 /// A plan as documents tell it.

@@ -12,12 +12,18 @@ use crate::budget::Budget;
 use crate::clock::SharedClock;
 use crate::codec::DecodeLimits;
 use crate::config::{Provider, Recipe};
+use crate::fs::RealFilesystem;
+use crate::inference::learned::{self, Evidence};
+use crate::inference::measure;
+use crate::inference::profile_store::{ProfileKey, ProfileStore, profile_dirs};
 use crate::inference::{
-    Catalogue, InferenceError, OrtUpscaler, Place, Runtime, SessionSettings, SkippedProvider, Upscaler,
+    Catalogue, InferenceError, OrtUpscaler, Place, Profile, Runtime, SessionSettings, SkippedProvider,
+    Upscaler,
 };
 use crate::machine;
 use crate::progress::{Cancel, Progress};
 use crate::report::RenderReport;
+use crate::tiling::Speed;
 
 /// What an executor is made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +64,38 @@ pub type Rendered = (RenderReport, Result<(), PipelineError>);
 enum Task {
     Render(Box<Order>, Box<dyn FnOnce(Rendered) + Send>),
     WarmUp(String, Box<dyn FnOnce(Result<(), InferenceError>) + Send>),
+    Tune(Box<TuneOrder>),
+}
+
+/// A model to be measured for speed.
+pub struct TuneOrder {
+    /// Its name.
+    pub model: String,
+    /// Whether to stop; what was measured by then counts.
+    pub cancel: Cancel,
+    /// Hears of each window as it is measured, on the executor's thread.
+    pub told: Box<dyn FnMut(&Speed) + Send>,
+    /// Gets the result, on the executor's thread.
+    pub reply: Box<dyn FnOnce(Result<Tuned, InferenceError>) + Send>,
+}
+
+impl std::fmt::Debug for TuneOrder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TuneOrder")
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What tuning found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tuned {
+    /// Where it was measured.
+    pub place: Place,
+    /// The profile, as it is kept from now on.
+    pub profile: Profile,
+    /// The budget that bounded the windows, bytes.
+    pub device_bytes: u64,
 }
 
 /// What is loaded at the moment, for status.
@@ -102,7 +140,12 @@ impl Executor {
         let name = format!("executor-{}", settings.session.device_id);
         let thread_facts = Arc::clone(&facts);
         let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let profiles = ProfileStore::new(
+                RealFilesystem::shared(),
+                profile_dirs(settings.catalogue.state_dirs()),
+            );
             let mut worker = ExecutorThread {
+                profiles,
                 settings,
                 clock,
                 host,
@@ -119,6 +162,15 @@ impl Executor {
                     Task::WarmUp(model, reply) => {
                         let device_bytes = worker.device_budget();
                         reply(worker.load(&model, device_bytes));
+                    }
+                    Task::Tune(order) => {
+                        let TuneOrder {
+                            model,
+                            cancel,
+                            mut told,
+                            reply,
+                        } = *order;
+                        reply(worker.tune(&model, &cancel, &mut *told));
                     }
                 }
             }
@@ -139,6 +191,11 @@ impl Executor {
     /// Loads a model, so that whoever asks learns whether that works; as for [`Executor::submit`].
     pub fn warm_up(&self, model: String, reply: impl FnOnce(Result<(), InferenceError>) + Send + 'static) {
         self.send(Task::WarmUp(model, Box::new(reply)));
+    }
+
+    /// Measures how long a model's windows take here; as for [`Executor::submit`].
+    pub fn tune(&self, order: TuneOrder) {
+        self.send(Task::Tune(Box::new(order)));
     }
 
     fn send(&self, task: Task) {
@@ -178,7 +235,26 @@ struct ExecutorThread {
     clock: SharedClock,
     host: Arc<Budget>,
     facts: Arc<Mutex<DeviceFacts>>,
-    warm: Option<OrtUpscaler>,
+    profiles: ProfileStore,
+    warm: Option<Warm>,
+}
+
+/// The model that is loaded.
+struct Warm {
+    upscaler: OrtUpscaler,
+    /// Version of the library that runs it: another one needs other amounts.
+    runtime: String,
+}
+
+impl Warm {
+    /// What its profile is kept under: where it runs now.
+    fn profile_key(&self) -> ProfileKey {
+        ProfileKey {
+            model_sha256: self.upscaler.card().sha256.to_string(),
+            place: self.upscaler.place().clone(),
+            runtime: self.runtime.clone(),
+        }
+    }
 }
 
 impl ExecutorThread {
@@ -195,9 +271,11 @@ impl ExecutorThread {
                 .warnings
                 .extend(facts.skipped.iter().map(ToString::to_string));
         }
-        let Some(upscaler) = &mut self.warm else {
+        let Some(warm) = &mut self.warm else {
             return Err(inference(InferenceError::Model("no session is open".to_owned())));
         };
+        let key = warm.profile_key();
+        let upscaler = &mut warm.upscaler;
         let job = Render {
             source: &order.source,
             recipe: &order.recipe,
@@ -205,12 +283,13 @@ impl ExecutorThread {
             out: order.out,
             host: &self.host,
             device_bytes,
-            window_pixels_ceiling: None,
+            window_pixels_ceiling: learned::ceiling(upscaler.profile(), device_bytes),
             progress: &order.progress,
             cancel: &order.cancel,
             clock: self.clock.as_ref(),
         };
         let result = render(job, upscaler, report);
+        self.learn(&key, device_bytes, report);
         if result.as_ref().is_err_and(PipelineError::is_device_lost) {
             // CUDA's provider throws while it is closed on a lost device, and that aborts the process
             // (microsoft/onnxruntime#2963) before the loss is recorded. The process ends anyway, after that.
@@ -222,6 +301,87 @@ impl ExecutorThread {
         result
     }
 
+    /// Draws the lesson from a picture's runs, for the place where it began.
+    fn learn(&mut self, key: &ProfileKey, device_bytes: u64, report: &RenderReport) {
+        let Some(warm) = self.warm.as_mut().filter(|warm| warm.profile_key() == *key) else {
+            // Another provider finished it: what failed before is over, and what it did is no evidence about the first.
+            return;
+        };
+        let mut profile = warm.upscaler.profile().clone();
+        let evidence = Evidence {
+            device_bytes,
+            worked_pixels: report.runs.worked_pixels,
+            failed_pixels: report.runs.failed_pixels,
+        };
+        learned::after_picture(&mut profile, &evidence);
+        self.profiles.save(key, &profile);
+        warm.upscaler.set_profile(profile);
+    }
+
+    /// What is known of the warm model where it runs: kept from earlier, known beforehand, or measured now.
+    fn find_profile(
+        &mut self,
+        warm: &mut Warm,
+        known: Option<Profile>,
+        device_bytes: u64,
+    ) -> Result<(), InferenceError> {
+        let key = warm.profile_key();
+        let known = known.filter(|_| key.place.provider == Provider::Cpu);
+        let profile = match self.profiles.load(&key).or(known) {
+            Some(profile) => profile,
+            None => {
+                let memory = measure::need(&mut warm.upscaler, device_bytes, self.clock.as_ref())?;
+                let profile = Profile {
+                    memory,
+                    speeds: Vec::new(),
+                    learned: None,
+                };
+                tracing::info!(
+                    model = %warm.upscaler.card().name,
+                    provider = key.place.provider.as_str(),
+                    bytes_per_pixel = memory.bytes_per_pixel,
+                    fixed_bytes = memory.fixed_bytes,
+                    "measured what windows need"
+                );
+                self.profiles.save(&key, &profile);
+                profile
+            }
+        };
+        warm.upscaler.set_profile(profile);
+        Ok(())
+    }
+
+    fn tune(
+        &mut self,
+        name: &str,
+        cancel: &Cancel,
+        told: &mut dyn FnMut(&Speed),
+    ) -> Result<Tuned, InferenceError> {
+        let device_bytes = self.device_budget();
+        self.load(name, device_bytes)?;
+        let Some(warm) = &mut self.warm else {
+            return Err(InferenceError::Model("no session is open".to_owned()));
+        };
+        let speeds = measure::tune(
+            &mut warm.upscaler,
+            device_bytes,
+            self.clock.as_ref(),
+            cancel,
+            told,
+        )?;
+        let mut profile = warm.upscaler.profile().clone();
+        if !speeds.is_empty() {
+            profile.speeds = speeds;
+        }
+        self.profiles.save(&warm.profile_key(), &profile);
+        warm.upscaler.set_profile(profile.clone());
+        Ok(Tuned {
+            place: warm.upscaler.place().clone(),
+            profile,
+            device_bytes,
+        })
+    }
+
     /// Makes `name` the warm model.
     fn load(&mut self, name: &str, device_bytes: u64) -> Result<(), InferenceError> {
         // By what it is and not by its name alone: the file may have been replaced.
@@ -229,7 +389,8 @@ impl ExecutorThread {
         let is_warm = self
             .warm
             .as_ref()
-            .is_some_and(|warm| (&warm.card().name, &warm.card().sha256) == (&wanted.name, &wanted.sha256));
+            .map(|warm| warm.upscaler.card())
+            .is_some_and(|card| (&card.name, &card.sha256) == (&wanted.name, &wanted.sha256));
         if is_warm {
             self.facts
                 .lock()
@@ -239,56 +400,75 @@ impl ExecutorThread {
         }
         self.warm = None;
         let model = self.settings.catalogue.find(name)?;
+        let known = model.cpu_profile.clone();
         let runtime = Runtime::load(self.settings.library.as_deref())?;
         let (upscaler, skipped) =
             OrtUpscaler::open(&runtime, model, self.settings.session.clone(), device_bytes)?;
+        let mut warm = Warm {
+            upscaler,
+            runtime: runtime.version(),
+        };
+        self.find_profile(&mut warm, known, device_bytes)?;
         for skipped in &skipped {
             tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
         }
         tracing::info!(
             model = name,
-            provider = upscaler.place().provider.as_str(),
+            provider = warm.upscaler.place().provider.as_str(),
             device_bytes,
             "model loaded"
         );
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = DeviceFacts {
-            place: Some(upscaler.place().clone()),
+            place: Some(warm.upscaler.place().clone()),
             model: Some(name.to_owned()),
             skipped,
             device_bytes: Some(device_bytes),
             host_bytes: self.host.total_bytes(),
         };
-        self.warm = Some(upscaler);
+        self.warm = Some(warm);
         Ok(())
     }
 
-    /// The budget of the next picture: the configured one, or three quarters of what is free now.
+    /// The budget of the next picture: the configured one, or what is free on the device now, less a reserve.
     fn device_budget(&self) -> u64 {
         if let Some(bytes) = self.settings.device_bytes {
             return bytes;
         }
-        let on_cpu = self
-            .warm
-            .as_ref()
-            .is_none_or(|warm| warm.place().provider == Provider::Cpu);
-        if on_cpu {
-            // In steps, so that small changes do not make the session start anew for every picture.
-            const STEP: u64 = 256 << 20;
-            let held = self
-                .warm
-                .as_ref()
-                .and_then(Upscaler::device_peak_bytes)
-                .unwrap_or(0);
-            let free = machine::available_memory_bytes().saturating_add(held);
-            (free / 4 * 3 / STEP * STEP).clamp(STEP, MOST_CPU_BYTES)
-        } else {
-            MOST_GPU_BYTES
+        let warm = self.warm.as_ref().map(|warm| &warm.upscaler);
+        // What the warm session holds is ours to use again.
+        let held = warm.and_then(Upscaler::device_peak_bytes).unwrap_or(0);
+        let provider = warm.map(|warm| warm.place().provider);
+        let first = self.settings.session.providers.first().copied();
+        match provider.or(first).unwrap_or(Provider::Cpu) {
+            Provider::Cpu => {
+                // A quarter stays with everything else that the machine does.
+                let free = machine::available_memory_bytes().saturating_add(held);
+                in_steps(free / 4 * 3, MOST_CPU_BYTES)
+            }
+            Provider::Cuda | Provider::Tensorrt => {
+                let Some(free) = machine::nvidia_free_bytes(self.settings.session.device_id) else {
+                    return UNKNOWN_GPU_BYTES;
+                };
+                let free = free.saturating_add(held);
+                // The context, workspaces outside the arena, and other programs' next allocation.
+                let reserve = (free / 10).max(GPU_RESERVE_BYTES);
+                in_steps(free.saturating_sub(reserve), u64::MAX)
+            }
         }
     }
+}
+
+/// In steps, so that small changes do not make the session start anew for every picture.
+fn in_steps(bytes: u64, most: u64) -> u64 {
+    const STEP: u64 = 256 << 20;
+    (bytes / STEP * STEP).clamp(STEP, most)
 }
 
 /// More than the largest window ever needs; a cap keeps a mistaken estimate from filling the machine.
 const MOST_CPU_BYTES: u64 = 4 << 30;
 
-/// A GPU's free memory cannot be read yet; half of a small card of today.
-const MOST_GPU_BYTES: u64 = 4 << 30;
+/// A CUDA context and a desktop take about so much.
+const GPU_RESERVE_BYTES: u64 = 512 << 20;
+
+/// Where the driver does not tell what is free: half of a small card of today.
+const UNKNOWN_GPU_BYTES: u64 = 4 << 30;

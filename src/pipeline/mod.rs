@@ -242,6 +242,7 @@ pub fn render(
     report.device_peak_bytes = upscaler.device_peak_bytes();
     report.plan = Some(made.plan);
     report.warnings.extend(made.warnings);
+    report.runs = made.runs;
     let encoded = outcome.result?;
     report.warnings.extend(encoded.warnings);
     report.output = Some(OutputFacts {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use super::pool::Pool;
 use super::{PipelineError, Render};
 use crate::inference::Upscaler;
-use crate::report::PlanFacts;
+use crate::report::{PlanFacts, RunSizes};
 
 /// Why no more rows come.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub(super) struct RowsMade {
     pub tile_history: Vec<u32>,
     pub inference_s: f64,
     pub warnings: Vec<String>,
+    pub runs: RunSizes,
 }
 
 /// The decoder's rows.

@@ -299,7 +299,8 @@ impl AxisDemands {
             core_len: core.end - core.start,
             result_start: result(core.start),
             result_len: result(core.end) - result(core.start),
-            output_start: result(core.start) - result(footprint_start),
+            // Where a seam would lie outside the footprint; such a cut is not sound, and refused.
+            output_start: result(core.start).saturating_sub(result(footprint_start)),
             weights: None,
         }
     }

@@ -3,6 +3,8 @@
 use super::super::exit::Failure;
 use super::super::out::{Out, bytes};
 use crate::inference::ModelCard;
+use crate::inference::profile_store::KeptProfile;
+use crate::tiling::Speed;
 
 /// Tells everything about a model.
 pub fn card(out: &mut Out, card: &ModelCard) -> Result<(), Failure> {
@@ -36,6 +38,51 @@ pub fn card(out: &mut Out, card: &ModelCard) -> Result<(), Failure> {
         out.line(format_args!("{key:<12} {value}"))?;
     }
     Ok(())
+}
+
+/// Tells what was measured of it, place by place.
+pub fn profiles(out: &mut Out, kept: &[KeptProfile]) -> Result<(), Failure> {
+    for kept in kept {
+        let memory = kept.profile.memory;
+        out.line(format_args!(
+            "\nmeasured on {} ({}, {}): {} and {} for each megapixel of a window",
+            kept.provider,
+            kept.device,
+            kept.precision,
+            bytes(memory.fixed_bytes),
+            bytes((memory.bytes_per_pixel * 1e6) as u64)
+        ))?;
+        if let Some(learned) = kept.profile.learned {
+            out.line(format_args!(
+                "windows of {} pixels after larger ones ran out of memory",
+                learned.window_pixels
+            ))?;
+        }
+        speeds(out, &kept.profile.speeds)?;
+    }
+    Ok(())
+}
+
+/// A table of what was measured of its speed, the fastest marked.
+pub fn speeds(out: &mut Out, speeds: &[Speed]) -> Result<(), Failure> {
+    let fastest = speeds.iter().map(Speed::pixels_per_second).fold(0.0, f64::max);
+    let rows: Vec<_> = speeds
+        .iter()
+        .map(|speed| {
+            let rate = speed.pixels_per_second();
+            vec![
+                speed.window().to_string(),
+                speed.batch.to_string(),
+                format!("{:.3} s", speed.seconds),
+                format!("{:.3}", rate / 1e6),
+                if rate >= fastest { "fastest" } else { "" }.to_owned(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    out.table(&["WINDOW", "BATCH", "RUN", "MPX/S", ""], &rows)
 }
 
 fn channels(card: &ModelCard) -> String {

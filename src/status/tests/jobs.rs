@@ -100,6 +100,7 @@ fn a_job_file_has_the_keys_of_the_contract() {
                 inference: 42.8,
                 encode: 1.9,
             }),
+            runs: crate::report::RunSizes::default(),
         },
         started_at: Some(at("2026-11-23T08:00:01Z")),
         finished_at: Some(at("2026-11-23T08:00:45Z")),

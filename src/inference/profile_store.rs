@@ -1,0 +1,342 @@
+//! Owns the files in which profiles outlive the process: one for each model and place. They are a cache: what cannot
+//! be read is measured again, what cannot be written is kept in memory, and anybody may delete them. Never measures.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::Place;
+use super::profile::Profile;
+use crate::fs::SharedFilesystem;
+
+/// Raised whenever the meaning of a file changes; files of other versions are measured anew.
+const VERSION: u32 = 1;
+
+/// Larger than any profile: a stray file is not read into memory.
+const MOST_FILE_BYTES: u64 = 1 << 20;
+
+/// The directory of profiles below a state directory.
+const PROFILES_DIR: &str = "profiles";
+
+/// Where profiles are kept: beside the models.
+pub fn profile_dirs(state_dirs: &[PathBuf]) -> Vec<PathBuf> {
+    state_dirs.iter().map(|dir| dir.join(PROFILES_DIR)).collect()
+}
+
+/// What a profile belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProfileKey {
+    /// sha256 of the .onnx file, hexadecimal.
+    pub model_sha256: String,
+    /// Where it runs.
+    pub place: Place,
+    /// Version of ONNX Runtime: another one allocates and computes in another way.
+    pub runtime: String,
+}
+
+impl ProfileKey {
+    /// A name that is safe in every file system. The runtime's version is not in it: files of older ones are replaced.
+    fn file_name(&self) -> String {
+        let Place {
+            provider,
+            device,
+            precision,
+        } = &self.place;
+        let readable = format!("{}-{}-{device}-{precision}", self.model_sha256, provider.as_str());
+        let safe = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        };
+        format!("{}.json", readable.chars().map(safe).collect::<String>())
+    }
+}
+
+/// What is in a file. The key is repeated inside, since names can be changed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    runtime: String,
+    model_sha256: String,
+    provider: String,
+    device: String,
+    precision: String,
+    profile: Profile,
+}
+
+impl Document {
+    fn new(key: &ProfileKey, profile: &Profile) -> Self {
+        Self {
+            version: VERSION,
+            runtime: key.runtime.clone(),
+            model_sha256: key.model_sha256.clone(),
+            provider: key.place.provider.as_str().to_owned(),
+            device: key.place.device.clone(),
+            precision: key.place.precision.to_owned(),
+            profile: profile.clone(),
+        }
+    }
+
+    fn belongs_to(&self, key: &ProfileKey) -> bool {
+        self.version == VERSION
+            && self.runtime == key.runtime
+            && self.model_sha256 == key.model_sha256
+            && self.provider == key.place.provider.as_str()
+            && self.device == key.place.device
+            && self.precision == key.place.precision
+    }
+}
+
+/// The files, and what was read of them or could not be written.
+#[derive(Debug)]
+pub struct ProfileStore {
+    fs: SharedFilesystem,
+    dirs: Vec<PathBuf>,
+    kept: HashMap<ProfileKey, Profile>,
+}
+
+impl ProfileStore {
+    /// A store in the first of these directories that can be written, made when first needed. The newest file of all
+    /// of them counts. Without any, profiles live as long as the store.
+    pub fn new(fs: SharedFilesystem, dirs: Vec<PathBuf>) -> Self {
+        Self {
+            fs,
+            dirs,
+            kept: HashMap::new(),
+        }
+    }
+
+    /// The profile of `key`, if it was ever saved and is still of use.
+    pub fn load(&mut self, key: &ProfileKey) -> Option<Profile> {
+        if let Some(profile) = self.kept.get(key) {
+            return Some(profile.clone());
+        }
+        let name = key.file_name();
+        let (_, profile) = self
+            .dirs
+            .iter()
+            .filter_map(|dir| read(&dir.join(&name), key))
+            .max_by_key(|(written, _)| *written)?;
+        self.kept.insert(key.clone(), profile.clone());
+        Some(profile)
+    }
+
+    /// Keeps `profile`, in a file where one can be written. Nothing is written if nothing changed.
+    pub fn save(&mut self, key: &ProfileKey, profile: &Profile) {
+        if self.kept.get(key) == Some(profile) {
+            return;
+        }
+        self.kept.insert(key.clone(), profile.clone());
+        let Ok(text) = serde_json::to_vec_pretty(&Document::new(key, profile)) else {
+            return;
+        };
+        let name = key.file_name();
+        for dir in &self.dirs {
+            match write(&self.fs, dir, &name, &text) {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(
+                    "cannot keep a profile in {}: {}",
+                    dir.display(),
+                    crate::error::plain(&error)
+                ),
+            }
+        }
+    }
+}
+
+/// A profile that was kept, with the place that it belongs to in words.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeptProfile {
+    /// Execution provider.
+    pub provider: String,
+    /// The device's name.
+    pub device: String,
+    /// `fp32` or `fp16`.
+    pub precision: String,
+    /// What was measured there.
+    pub profile: Profile,
+}
+
+/// Every profile that is kept of a model in these directories, for people: whatever the version that measured it.
+pub fn kept_of(dirs: &[PathBuf], model_sha256: &str) -> Vec<KeptProfile> {
+    let mut found: Vec<KeptProfile> = dirs
+        .iter()
+        .filter_map(|dir| std::fs::read_dir(dir).ok())
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(model_sha256))
+        .filter_map(|entry| {
+            let mut text = Vec::new();
+            let file = File::open(entry.path()).ok()?;
+            file.take(MOST_FILE_BYTES).read_to_end(&mut text).ok()?;
+            let document: Document = serde_json::from_slice(&text).ok()?;
+            let usable = document.model_sha256 == model_sha256 && document.profile.is_sound();
+            usable.then_some(KeptProfile {
+                provider: document.provider,
+                device: document.device,
+                precision: document.precision,
+                profile: document.profile,
+            })
+        })
+        .collect();
+    found.sort_by(|a, b| (&a.provider, &a.device).cmp(&(&b.provider, &b.device)));
+    found
+}
+
+/// A file's profile and when it was written; `None` for one that is not there, and for one that is of no use.
+fn read(path: &Path, key: &ProfileKey) -> Option<(SystemTime, Profile)> {
+    let useless = |why: &str| tracing::debug!("{} is left aside: {why}", path.display());
+    let file = File::open(path)
+        .inspect_err(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                useless(&crate::error::plain(error));
+            }
+        })
+        .ok()?;
+    let mut text = Vec::new();
+    let meta = file.metadata().ok()?;
+    file.take(MOST_FILE_BYTES).read_to_end(&mut text).ok()?;
+    let document: Document = serde_json::from_slice(&text)
+        .inspect_err(|error| useless(&error.to_string()))
+        .ok()?;
+    if !document.belongs_to(key) {
+        useless("it was measured with another version");
+        return None;
+    }
+    if !document.profile.is_sound() {
+        useless("its numbers cannot be");
+        return None;
+    }
+    Some((meta.modified().ok()?, document.profile))
+}
+
+/// Replaces a file in one step. Not synced: after a power cut an empty file costs a measurement, nothing else.
+fn write(fs: &SharedFilesystem, dir: &Path, name: &str, text: &[u8]) -> io::Result<()> {
+    /// Tells executors of one process apart.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    fs.create_dir_all(dir)?;
+    let token = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temp = dir.join(format!(".{name}.{}-{token}", std::process::id()));
+    // Left by a process of the same number that was killed.
+    let _ = fs.remove_file(&temp);
+    let result = fs
+        .create_new(&temp)
+        .and_then(|mut file| file.write_all(text))
+        .and_then(|()| fs.rename_replace(&temp, &dir.join(name)));
+    if result.is_err() {
+        let _ = fs.remove_file(&temp);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Provider;
+    use crate::fs::RealFilesystem;
+    use crate::fs_fault::{Fault, FaultFs};
+    use crate::tiling::MemoryNeed;
+
+    fn key() -> ProfileKey {
+        ProfileKey {
+            model_sha256: "ab".repeat(32),
+            place: Place {
+                provider: Provider::Cuda,
+                device: "cuda:0".to_owned(),
+                precision: "fp32",
+            },
+            runtime: "1.31.1".to_owned(),
+        }
+    }
+
+    fn profile(fixed_bytes: u64) -> Profile {
+        Profile {
+            memory: MemoryNeed {
+                fixed_bytes,
+                bytes_per_pixel: 1536.1,
+            },
+            speeds: Vec::new(),
+            learned: None,
+        }
+    }
+
+    fn store(dirs: &[PathBuf]) -> ProfileStore {
+        ProfileStore::new(RealFilesystem::shared(), dirs.to_vec())
+    }
+
+    #[test]
+    fn what_one_process_measured_the_next_one_finds() {
+        let state = tempfile::tempdir().unwrap();
+        let dirs = [state.path().join("profiles")];
+        store(&dirs).save(&key(), &profile(7));
+        assert_eq!(store(&dirs).load(&key()), Some(profile(7)));
+        let elsewhere = ProfileKey {
+            place: Place {
+                device: "cuda:1".to_owned(),
+                ..key().place
+            },
+            ..key()
+        };
+        assert_eq!(store(&dirs).load(&elsewhere), None);
+        let names: Vec<_> = std::fs::read_dir(&dirs[0]).unwrap().collect();
+        assert_eq!(names.len(), 1, "no temporary file stays: {names:?}");
+    }
+
+    #[test]
+    fn damaged_old_and_impossible_files_are_measured_anew_and_replaced() {
+        let state = tempfile::tempdir().unwrap();
+        let dirs = [state.path().to_owned()];
+        let path = state.path().join(key().file_name());
+        let good = serde_json::to_string(&Document::new(&key(), &profile(7))).unwrap();
+        let cases = [
+            String::new(),
+            "{\"version\": 1".to_owned(),
+            good.replace("\"version\":1", "\"version\":0"),
+            good.replace("1.31.1", "1.20.0"),
+            good.replace("1536.1", "-1.0"),
+        ];
+        for text in cases {
+            assert_ne!(text, good);
+            std::fs::write(&path, &text).unwrap();
+            assert_eq!(store(&dirs).load(&key()), None, "{text}");
+            store(&dirs).save(&key(), &profile(8));
+            assert_eq!(store(&dirs).load(&key()), Some(profile(8)));
+        }
+    }
+
+    #[test]
+    fn a_state_directory_that_cannot_be_written_is_no_error() {
+        let scratch = tempfile::tempdir().unwrap();
+        // A file where the directory should be fails for every user, also for root.
+        let blocked = scratch.path().join("file");
+        std::fs::write(&blocked, "").unwrap();
+        let second = scratch.path().join("second");
+        let dirs = [blocked.join("profiles"), second.clone()];
+        store(&dirs).save(&key(), &profile(7));
+        assert_eq!(store(&dirs).load(&key()), Some(profile(7)));
+
+        let mut nowhere = store(&dirs[..1]);
+        nowhere.save(&key(), &profile(9));
+        assert_eq!(nowhere.load(&key()), Some(profile(9)));
+    }
+
+    #[test]
+    fn a_full_disk_leaves_no_half_file() {
+        let state = tempfile::tempdir().unwrap();
+        let dirs = vec![state.path().to_owned()];
+        store(&dirs).save(&key(), &profile(7));
+        let mut full = ProfileStore::new(Arc::new(FaultFs::new(Fault::FullDisk)), dirs.clone());
+        full.save(&key(), &profile(8));
+        assert_eq!(full.load(&key()), Some(profile(8)));
+        assert_eq!(store(&dirs).load(&key()), Some(profile(7)));
+    }
+}
