@@ -90,23 +90,36 @@ impl Device {
     }
 }
 
-/// Most bytes that were in use at once in the arena behind `session`, as its statistics tell.
-pub fn peak_bytes(session: &Session, device: Device) -> Option<u64> {
+/// What the arena behind a session tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArenaBytes {
+    /// Most bytes that were in use at once.
+    pub peak: u64,
+    /// Bytes that it took from the device: what is used, and the holes between. Never given back while it lives.
+    pub held: u64,
+}
+
+/// The statistics of the arena behind `session`; `None` where there is none.
+pub fn bytes(session: &Session, device: Device) -> Option<ArenaBytes> {
     let allocator = Allocator::new(session, device.memory().ok()?).ok()?;
     let mut pairs: *mut sys::OrtKeyValuePairs = ptr::null_mut();
     // SAFETY: `allocator` is live; on success the call stores an owned list into `pairs`, which is released
     // below after its last use.
     unsafe { check((ort::api().AllocatorGetStats)(allocator.ptr(), &raw mut pairs)) }.ok()?;
     let pairs = NonNull::new(pairs)?;
-    // SAFETY: `pairs` is the list from above; the returned text belongs to it and is read before the release.
-    unsafe {
-        let text: *const c_char = (ort::api().GetKeyValue)(pairs.as_ptr(), c"MaxInUse".as_ptr());
-        let bytes = (!text.is_null())
-            .then(|| CStr::from_ptr(text).to_str().ok()?.parse().ok())
-            .flatten();
-        (ort::api().ReleaseKeyValuePairs)(pairs.as_ptr());
-        bytes
-    }
+    let value = |key: &CStr| -> Option<u64> {
+        // SAFETY: `pairs` is the list from above; the returned text belongs to it and is read before the release.
+        unsafe {
+            let text: *const c_char = (ort::api().GetKeyValue)(pairs.as_ptr(), key.as_ptr());
+            (!text.is_null())
+                .then(|| CStr::from_ptr(text).to_str().ok()?.parse().ok())
+                .flatten()
+        }
+    };
+    let bytes = value(c"MaxInUse").zip(value(c"TotalAllocated"));
+    // SAFETY: `pairs` is ours, and nothing of it is used after this.
+    unsafe { (ort::api().ReleaseKeyValuePairs)(pairs.as_ptr()) };
+    bytes.map(|(peak, held)| ArenaBytes { peak, held })
 }
 
 /// The memory that the CPU provider's arena serves.

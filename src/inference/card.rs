@@ -157,6 +157,7 @@ pub fn built_in() -> Vec<Model> {
             memory: MemoryNeed {
                 fixed_bytes: onnx.len() as u64,
                 bytes_per_pixel: SPAN_BYTES_PER_PIXEL,
+                holes: SPAN_HOLES,
             },
             speeds: Vec::new(),
             learned: None,
@@ -190,6 +191,9 @@ pub fn built_in_reference(name: &str) -> Option<&'static [u8]> {
 /// Peak of the CPU arena over the window's pixels: 8 feature maps of 48 channels in single precision are
 /// alive at once. Measured from 128 to 512 pixels square; exactly proportional.
 const SPAN_BYTES_PER_PIXEL: f64 = 1536.0;
+
+/// What the arena takes over that peak, from 128 to 512 pixels: its blocks are as large as what they were first taken for.
+const SPAN_HOLES: f64 = 2.0;
 
 #[cfg(test)]
 mod tests {

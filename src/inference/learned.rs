@@ -1,9 +1,8 @@
 //! Owns what follows from running out of memory: the window that the next picture starts with, when a larger one is
 //! tried again, and when the lesson is forgotten. Pure; never measures and never writes files.
 //!
-//! The estimate and the lesson answer different questions. That a model needs more than was measured is corrected in
-//! the estimate itself ([`Profile::observe`]); what is learned here is that the device had less room than its budget
-//! said, because another program holds some of it. The lesson therefore does not scale with the budget.
+//! The lesson does not scale with the budget: that the device had less room than its budget said, because another program
+//! holds some of it, is likelier than that the need was measured wrongly.
 
 use super::profile::{Learned, Profile};
 
@@ -107,6 +106,7 @@ mod tests {
             memory: MemoryNeed {
                 fixed_bytes: 1 << 20,
                 bytes_per_pixel: 1024.0,
+                holes: 1.0,
             },
             speeds: Vec::new(),
             learned: None,

@@ -14,6 +14,9 @@ const PROBE_SIDES: [u32; 3] = [64, 128, 256];
 /// A probe window that would take longer is left out: a model of 0.008 megapixels a second is measured in seconds too.
 const PROBE_SECONDS_MAX: f64 = 5.0;
 
+/// What is added to the holes that were seen.
+const HOLES_MARGIN: f64 = 1.05;
+
 /// Shapes that are tried for speed: squares, because caches like them, and wide ones, because their halo is small.
 const SHAPES: [(u32, u32); 12] = [
     (96, 96),
@@ -54,6 +57,7 @@ pub fn need(
     clock: &dyn Clock,
 ) -> Result<MemoryNeed, InferenceError> {
     let mut points: Vec<(u64, u64)> = Vec::new();
+    let mut holes: f64 = 1.0;
     let mut rate = f64::INFINITY;
     for side in PROBE_SIDES {
         let window = allowed(upscaler, Size::new(side, side));
@@ -70,11 +74,20 @@ pub fn need(
             Err(error) => return Err(error),
         }
         match upscaler.device_peak_bytes() {
-            Some(bytes) => points.push((pixels, bytes)),
+            Some(bytes) => {
+                let held = upscaler.device_held_bytes().unwrap_or(bytes);
+                holes = holes.max(held as f64 / bytes.max(1) as f64);
+                points.push((pixels, bytes));
+            }
             None => return Ok(upscaler.profile().memory),
         }
     }
-    Ok(line_through(&points, upscaler.card().weights_bytes).unwrap_or(upscaler.profile().memory))
+    let line = line_through(&points, upscaler.card().weights_bytes);
+    Ok(line.map_or(upscaler.profile().memory, |need| MemoryNeed {
+        // Threads make the order of allocations differ a little from run to run.
+        holes: holes * HOLES_MARGIN,
+        ..need
+    }))
 }
 
 /// The line through the two largest windows: the larger a window, the less a constant matters, and plans are made of
@@ -94,6 +107,7 @@ fn line_through(points: &[(u64, u64)], weights_bytes: u64) -> Option<MemoryNeed>
     (bytes_per_pixel > 0.0).then_some(MemoryNeed {
         fixed_bytes,
         bytes_per_pixel,
+        holes: 1.0,
     })
 }
 
@@ -116,7 +130,7 @@ pub fn tune(
         let pixels = window.pixels() * u64::from(batch);
         let fastest = speeds.iter().map(Speed::pixels_per_second).fold(0.0, f64::max);
         let too_long = fastest > 0.0 && pixels as f64 / fastest > RUN_SECONDS_MAX;
-        if too_long || upscaler.profile().memory.of_window(pixels) > device_bytes {
+        if too_long || upscaler.profile().memory.budget_of_window(pixels) > device_bytes {
             continue;
         }
         match fastest_run(upscaler, window, batch, device_bytes, clock) {

@@ -263,6 +263,7 @@ mod tests {
             memory: MemoryNeed {
                 fixed_bytes,
                 bytes_per_pixel: 1536.1,
+                holes: 1.0,
             },
             speeds: Vec::new(),
             learned: None,

@@ -7,7 +7,7 @@ use std::thread::ThreadId;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::arena::{self, CpuArena};
+use super::arena::{self, ArenaBytes, CpuArena};
 use super::card::{Model, ModelCard};
 use super::classify::classify;
 use super::library::Runtime;
@@ -39,6 +39,7 @@ const UNMEASURED: Profile = Profile {
     memory: MemoryNeed {
         fixed_bytes: 256 << 20,
         bytes_per_pixel: 8192.0,
+        holes: 1.0,
     },
     speeds: Vec::new(),
     learned: None,
@@ -198,6 +199,15 @@ impl OrtUpscaler {
         self.profile = profile;
     }
 
+    fn arena_bytes(&self) -> Option<ArenaBytes> {
+        let arena = match self.place.provider {
+            Provider::Cpu => arena::Device::Cpu,
+            // What TensorRT holds for its engines is its own; CUDA's arena serves the rest.
+            Provider::Cuda | Provider::Tensorrt => arena::Device::Cuda(self.settings.device_id),
+        };
+        arena::bytes(&self.open.as_ref()?.session, arena)
+    }
+
     /// Bytes of weights that lie outside the arena: ONNX Runtime takes those of the CPU provider from the heap.
     fn weights_outside_bytes(&self) -> u64 {
         match self.place.provider {
@@ -315,13 +325,10 @@ impl Upscaler for OrtUpscaler {
     }
 
     fn device_peak_bytes(&self) -> Option<u64> {
-        let open = self.open.as_ref()?;
-        let arena = match self.place.provider {
-            Provider::Cpu => arena::Device::Cpu,
-            // What TensorRT holds for its engines is its own; CUDA's arena serves the rest.
-            Provider::Cuda | Provider::Tensorrt => arena::Device::Cuda(self.settings.device_id),
-        };
-        let bytes = arena::peak_bytes(&open.session, arena)?;
-        Some(bytes + self.weights_outside_bytes())
+        Some(self.arena_bytes()?.peak + self.weights_outside_bytes())
+    }
+
+    fn device_held_bytes(&self) -> Option<u64> {
+        Some(self.arena_bytes()?.held + self.weights_outside_bytes())
     }
 }

@@ -310,7 +310,9 @@ impl Chooser<'_> {
                 tile_px: *tile,
                 overlap_px,
             })
-            .is_ok_and(|plan| plan.run_bytes <= self.limits.device_bytes)
+            .is_ok_and(|plan| {
+                self.demands.memory.budget_of_window(plan.window().pixels()) <= self.limits.device_bytes
+            })
         };
         let halved = [wanted, wanted / 2, wanted / 4]
             .into_iter()

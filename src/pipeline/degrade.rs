@@ -185,6 +185,7 @@ mod tests {
             memory: MemoryNeed {
                 fixed_bytes: 0,
                 bytes_per_pixel: 100.0,
+                holes: 1.0,
             },
             speeds: vec![speed(1, 1.0), speed(2, 1.0)],
         };

@@ -15,6 +15,14 @@ pub struct MemoryNeed {
     pub fixed_bytes: u64,
     /// Bytes for each pixel of the input window.
     pub bytes_per_pixel: f64,
+    /// What an arena takes from the device over what is in use, at least 1: blocks are as large as what they were first
+    /// taken for, and leave holes. A budget bounds the arena, so it has to pay for them.
+    #[serde(default = "no_holes")]
+    pub holes: f64,
+}
+
+fn no_holes() -> f64 {
+    1.0
 }
 
 impl MemoryNeed {
@@ -24,9 +32,16 @@ impl MemoryNeed {
             .saturating_add((self.bytes_per_pixel * pixels as f64).ceil() as u64)
     }
 
-    /// The most input pixels whose window needs at most `budget_bytes`; zero if not even the weights fit.
+    /// Bytes of budget that a window of so many input pixels takes: its need, and the holes of an arena.
+    pub fn budget_of_window(&self, pixels: u64) -> u64 {
+        self.fixed_bytes
+            .saturating_add((self.bytes_per_pixel * pixels as f64 * self.holes).ceil() as u64)
+    }
+
+    /// The most input pixels whose window takes at most `budget_bytes`; zero if not even the weights fit.
     pub fn largest_window(&self, budget_bytes: u64) -> u64 {
-        (budget_bytes.saturating_sub(self.fixed_bytes) as f64 / self.bytes_per_pixel).floor() as u64
+        let per_pixel = self.bytes_per_pixel * self.holes;
+        (budget_bytes.saturating_sub(self.fixed_bytes) as f64 / per_pixel).floor() as u64
     }
 }
 
@@ -92,12 +107,12 @@ mod tests {
     proptest! {
         #[test]
         fn the_largest_window_fits_and_a_larger_one_does_not(
-            fixed_bytes in 0u64..1 << 30, per_pixel in 1.0f64..10_000.0, budget in 0u64..1 << 36,
+            fixed_bytes in 0u64..1 << 30, per_pixel in 1.0f64..10_000.0, holes in 1.0f64..2.0, budget in 0u64..1 << 36,
         ) {
-            let need = MemoryNeed { fixed_bytes, bytes_per_pixel: per_pixel };
+            let need = MemoryNeed { fixed_bytes, bytes_per_pixel: per_pixel, holes };
             let pixels = need.largest_window(budget);
-            prop_assert!(pixels == 0 || need.of_window(pixels) <= budget + 1);
-            prop_assert!(need.of_window(pixels + 1) >= budget.saturating_sub(1));
+            prop_assert!(pixels == 0 || need.budget_of_window(pixels) <= budget + 1);
+            prop_assert!(need.budget_of_window(pixels + 1) >= budget.saturating_sub(1));
         }
     }
 }

@@ -195,7 +195,7 @@ fn whole(image: Size, from_row: u32, demands: &Demands, limits: &Limits) -> Resu
     let joint = Joint::Whole;
     let (across, down) = (demands.columns(joint), demands.rows(joint));
     let window = Size::new(across.padded(image.width), down.padded(image.height));
-    let needed_bytes = demands.memory.of_window(window.pixels());
+    let needed_bytes = demands.memory.budget_of_window(window.pixels());
     let refused = PlanError {
         smallest: window,
         needed_bytes,
@@ -212,7 +212,7 @@ fn whole(image: Size, from_row: u32, demands: &Demands, limits: &Limits) -> Resu
             rows,
             joint,
             batch: 1,
-            run_bytes: needed_bytes,
+            run_bytes: demands.memory.of_window(window.pixels()),
         }),
         _ => Err(refused),
     }
@@ -304,7 +304,7 @@ fn cut(
         let smallest = Size::new(side(&across, image.width), side(&down, image.height));
         PlanError {
             smallest,
-            needed_bytes: demands.memory.of_window(smallest.pixels()),
+            needed_bytes: demands.memory.budget_of_window(smallest.pixels()),
             available_bytes: limits.device_bytes,
         }
     })
@@ -378,7 +378,7 @@ fn fastest_batch(window: Size, columns: usize, demands: &Demands, limits: &Limit
             (2..=limits.batch).contains(&speed.batch)
                 && speed.batch as usize <= columns
                 && pixels <= limits.run_pixels
-                && demands.memory.of_window(pixels) <= limits.device_bytes
+                && demands.memory.budget_of_window(pixels) <= limits.device_bytes
                 && speed.pixels_per_second() > WORTH * single
         })
         .max_by(|a, b| a.pixels_per_second().total_cmp(&b.pixels_per_second()))

@@ -104,6 +104,7 @@ impl Net {
                 memory: MemoryNeed {
                     fixed_bytes: 1000,
                     bytes_per_pixel: 100.0,
+                    holes: 1.0,
                 },
                 speeds: Vec::new(),
                 learned: None,

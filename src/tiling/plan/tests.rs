@@ -17,6 +17,7 @@ fn span() -> Demands {
         memory: MemoryNeed {
             fixed_bytes: 4_000_000,
             bytes_per_pixel: 1536.0,
+            holes: 1.0,
         },
         speeds: Vec::new(),
     }
