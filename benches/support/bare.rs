@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use upscaled::clock::{Clock, SharedClock, SystemClock};
+use upscaled::clock::{SharedClock, SystemClock};
 use upscaled::config::{Precision, Provider};
 use upscaled::fs::RealFilesystem;
 use upscaled::inference::{Catalogue, InferenceError, OrtUpscaler, Planes, SessionSettings, Upscaler};

@@ -5,6 +5,7 @@
 pub mod bare;
 pub mod pictures;
 pub mod product;
+pub mod shift;
 pub mod verdict;
 pub mod waits;
 
