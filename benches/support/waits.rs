@@ -30,14 +30,13 @@ pub struct Waits {
     pub seconds: Seconds,
 }
 
-/// Renders a picture in this process and watches the session.
-pub fn watch(bare: &mut Bare, source: &Path, format: Format, clock: &dyn Clock) -> Waits {
+/// Renders a picture in this process under this device budget and watches the session.
+pub fn watch(bare: &mut Bare, source: &Path, format: Format, device_bytes: u64, clock: &dyn Clock) -> Waits {
     let recipe = Recipe {
         model: bare.session.card().name.to_string(),
         format,
         ..Recipe::default()
     };
-    let device_bytes = bare.device_bytes;
     let mut watched = Watched {
         inner: &mut bare.session,
         clock,
