@@ -14,7 +14,7 @@ mod net;
 mod reference;
 
 use net::{Net, Site, picture};
-use upscaled::config::Tiling;
+use upscaled::config::{Format, Tiling};
 use upscaled::error::{Fault, ReasonCode};
 use upscaled::ratio::Ratio;
 
@@ -254,6 +254,35 @@ fn a_net_that_pools_globally_runs_in_one_piece_or_says_that_it_did_not() {
     assert!(
         error.to_string().contains("sees the whole picture at once"),
         "{error}"
+    );
+}
+
+/// The result is never held whole: a small budget makes lower bands, and the same pixels. A format that has to be held
+/// whole is refused with the one that would work.
+#[test]
+fn bands_are_as_low_as_the_host_needs_them() {
+    let mut site = Site::new();
+    let source = site.source(&picture(500, 700, 4));
+    let exact = |recipe: &mut upscaled::config::Recipe| recipe.tiling = Tiling::Exact;
+    let roomy = site.render(&source, &mut Net::blur(4, 4), exact);
+    site.host_bytes = 14 << 20;
+    let tight = site.render(&source, &mut Net::blur(4, 4), exact);
+    let (roomy_plan, tight_plan) = (roomy.report.plan.unwrap(), tight.report.plan.unwrap());
+    assert!(tight_plan.tile[1] < roomy_plan.tile[1], "{:?}", tight_plan.tile);
+    assert!(tight.report.host_peak_bytes.unwrap() <= site.host_bytes);
+    assert_eq!(tight.pixels, roomy.pixels);
+
+    let error = site
+        .try_render(&source, &mut Net::blur(4, 4), |recipe| {
+            recipe.format = Format::Webp
+        })
+        .unwrap_err();
+    let fault = Fault::from(error);
+    assert_eq!(fault.reason.code, ReasonCode::OutOfMemory);
+    assert!(
+        fault.reason.message.contains("format = \"png\""),
+        "{}",
+        fault.reason.message
     );
 }
 

@@ -72,6 +72,20 @@ impl ChoiceError {
     }
 }
 
+/// Halos of more than this are likelier to be feathered than paid for.
+const COSTLY_RADIUS_PX: u32 = 48;
+
+/// Whether cores may come to overlap, before anything is chosen.
+pub fn may_blend(recipe: &Recipe, card: &ModelCard) -> bool {
+    match recipe.tiling {
+        Tiling::Exact | Tiling::None => false,
+        Tiling::Feather | Tiling::Comfy => true,
+        Tiling::Auto => {
+            card.pools_globally || card.receptive_radius_px.is_none_or(|px| px > COSTLY_RADIUS_PX)
+        }
+    }
+}
+
 /// What the model asks of every window, at a place with this profile.
 pub fn demands(card: &ModelCard, profile: &Profile) -> Demands {
     Demands {

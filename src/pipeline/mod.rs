@@ -9,6 +9,7 @@ pub mod choice;
 pub mod degrade;
 pub mod executor;
 pub mod extract;
+pub mod host;
 pub mod pool;
 mod rows;
 pub mod target;
@@ -19,20 +20,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread;
 
-use crate::budget::{Budget, OverBudget, Permit};
+use crate::budget::{Budget, OverBudget};
 use crate::clock::{Clock, seconds_between};
 use crate::codec::{
-    self, CodecError, DecodeLimits, Encoded, FeedStopped, ImageHeader, RowFeed, RowSource, SinkSpec,
+    self, CodecError, DecodeLimits, Encoded, FeedStopped, ResultFormat, RowFeed, RowSource, SinkSpec,
 };
-use crate::config::{Recipe, Tiling};
+use crate::config::Recipe;
 use crate::error::{Fault, ReasonCode};
-use crate::inference::{InferenceError, ModelCard, Upscaler};
+use crate::inference::{InferenceError, Upscaler};
 use crate::progress::{Cancel, Progress};
 use crate::report::{ModelFacts, OutputFacts, RenderReport, Seconds};
-use crate::tiling::TilePlan;
 
 use bands::{Commission, Tiles};
-use choice::ChoiceError;
+use choice::{ChoiceError, may_blend};
+use host::HostNeed;
 use pool::Pool;
 use rows::{ResultRows, RowMaker, SourceRows, Stopped};
 use target::{Target, TargetError};
@@ -98,13 +99,16 @@ pub enum PipelineError {
     },
     /// The host budget is too small for this picture.
     #[error(
-        "cannot upscale {source_name}: decoding and encoding it {error} on the host; raise [memory] host"
+        "cannot upscale {source_name}: decoding and encoding it {error} on the host; raise [memory] host{}",
+        or_format(*fits)
     )]
     HostMemory {
         /// The source.
         source_name: String,
         /// The numbers.
         error: OverBudget,
+        /// A format that would fit, where the one that was asked for is held whole.
+        fits: Option<ResultFormat>,
     },
     /// Somebody asked to stop.
     #[error("stopped on request")]
@@ -146,6 +150,16 @@ impl From<PipelineError> for Fault {
     }
 }
 
+/// The end of a sentence: what else would help.
+fn or_format(fits: Option<ResultFormat>) -> String {
+    fits.map_or_else(String::new, |format| {
+        format!(
+            ", or use format = \"{}\", which is written row by row",
+            format.as_str()
+        )
+    })
+}
+
 /// Renders one picture into `render.out`. `report` is filled as facts become known, so that a failed job can
 /// tell what was found. Runs on the thread that owns the session (I9); stops before the next tile when asked.
 ///
@@ -180,7 +194,11 @@ pub fn render(
         metadata: carried,
     };
     let profile = upscaler.profile().clone();
-    let window_rows = window_rows(&render, &header, &card, &sink);
+    let host_need = HostNeed {
+        header: &header,
+        sink: &sink,
+    };
+    let window_rows = host_need.window_rows(render.host.total_bytes(), may_blend(render.recipe, &card));
     let limits = choice::limits(
         render.recipe,
         &profile,
@@ -198,12 +216,13 @@ pub fn render(
         })?;
     report.plan = Some(bands::plan_facts(&choice.plan, upscaler));
     report.warnings.extend(choice.warnings.iter().cloned());
-    let permit = host_permit(render.host, &header, &choice.plan, &sink).map_err(|error| {
-        PipelineError::HostMemory {
+    let permit = host_need
+        .acquire(render.host, &choice.plan)
+        .map_err(|error| PipelineError::HostMemory {
             source_name: source_name.clone(),
             error,
-        }
-    })?;
+            fits: host_need.streamed_format(render.host.total_bytes(), &choice.plan),
+        })?;
     report.host_peak_bytes = Some(permit.bytes());
 
     render.progress.begin(header.upright().pixels());
@@ -238,62 +257,6 @@ pub fn render(
         encode: outcome.encode_s,
     });
     Ok(())
-}
-
-/// Rows of a window that the host has room for, beside decoder and encoder. Bands hold the whole width, so the taller a
-/// window the more they hold.
-fn window_rows(render: &Render<'_>, header: &ImageHeader, card: &ModelCard, sink: &SinkSpec) -> u32 {
-    let blends = match render.recipe.tiling {
-        Tiling::Exact | Tiling::None => false,
-        Tiling::Feather | Tiling::Comfy => true,
-        Tiling::Auto => {
-            card.pools_globally || card.receptive_radius_px.is_none_or(|px| px > COSTLY_RADIUS_PX)
-        }
-    };
-    let fixed = header.decode_bytes + codec::encode_bytes(sink) + chunk_bytes(header);
-    let left = render.host.total_bytes().saturating_sub(fixed);
-    u32::try_from(left / bytes_per_window_row(header, sink, blends).max(1)).unwrap_or(u32::MAX)
-}
-
-/// Halos of more than this are likelier to be feathered than paid for.
-const COSTLY_RADIUS_PX: u32 = 48;
-
-/// Chunks of rows on their way from the decoder.
-fn chunk_bytes(header: &ImageHeader) -> u64 {
-    let rows = u64::from(ROWS_PER_CHUNK) * (CHUNKS_IN_FLIGHT as u64 + 2);
-    rows * header.layout.row_bytes(header.upright().width) as u64
-}
-
-/// What each row of a window costs the host: itself, the windows' planes, its rows of the result in each band on the
-/// way to the encoder, and in floating point where cores are blended.
-fn bytes_per_window_row(header: &ImageHeader, sink: &SinkSpec, blends: bool) -> u64 {
-    let width = header.upright().width;
-    let source = header.layout.row_bytes(width) as u64 + u64::from(width) * PLANES_BYTES;
-    let result_rows = u64::from(sink.size.height.div_ceil(header.upright().height.max(1)));
-    let bands = (BANDS_IN_FLIGHT as u64 + 2) * sink.layout.row_bytes(sink.size.width) as u64;
-    let values = sink.layout.channels.count() as u64 * u64::from(sink.size.width);
-    // The band in work, and what the one before it left.
-    let sums = if blends {
-        2 * values * size_of::<f32>() as u64
-    } else {
-        0
-    };
-    source + result_rows * (bands + sums)
-}
-
-/// Bytes of a pixel of a window as the session takes it.
-const PLANES_BYTES: u64 = (crate::inference::PLANES * size_of::<f32>()) as u64;
-
-/// Permission for what the threads hold together.
-fn host_permit(
-    host: &Arc<Budget>,
-    header: &ImageHeader,
-    plan: &TilePlan,
-    sink: &SinkSpec,
-) -> Result<Permit, OverBudget> {
-    let rows = u64::from(plan.window().height);
-    let windows = rows * bytes_per_window_row(header, sink, plan.is_blended());
-    host.acquire(header.decode_bytes + chunk_bytes(header) + windows + codec::encode_bytes(sink))
 }
 
 struct Outcome {

@@ -452,12 +452,15 @@ impl Image {
 /// Where sources and results lie.
 pub struct Site {
     dir: tempfile::TempDir,
+    /// What the data plane may hold on the host.
+    pub host_bytes: u64,
 }
 
 impl Site {
     pub fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
+            host_bytes: 1 << 30,
         }
     }
 
@@ -514,7 +517,7 @@ impl Site {
                 recipe: &recipe,
                 decode_limits: &DecodeLimits::default(),
                 out,
-                host: &Budget::new(1 << 30),
+                host: &Budget::new(self.host_bytes),
                 device_bytes: 1 << 30,
                 window_pixels_ceiling: None,
                 progress: &Progress::default(),

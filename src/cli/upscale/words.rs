@@ -29,11 +29,24 @@ pub fn pipeline(error: PipelineError) -> Fault {
              use a model with a smaller scale"
         )),
         PipelineError::DeviceMemory { source_name, error } => Some(format!(
-            "cannot upscale {source_name}: {error}; raise --device-memory"
+            "cannot upscale {source_name}: {error}; raise --device-memory{}",
+            error.alternative().replace("tiling = \"auto\"", "--tiling auto")
         )),
-        PipelineError::HostMemory { source_name, error } => Some(format!(
-            "cannot upscale {source_name}: decoding and encoding it {error} on the host; raise --host-memory"
-        )),
+        PipelineError::HostMemory {
+            source_name,
+            error,
+            fits,
+        } => {
+            let or_format = fits.map_or_else(String::new, |format| {
+                format!(
+                    ", or use --format {}, which is written row by row",
+                    format.as_str()
+                )
+            });
+            Some(format!(
+                "cannot upscale {source_name}: decoding and encoding it {error} on the host; raise --host-memory{or_format}"
+            ))
+        }
         PipelineError::Inference {
             error: InferenceError::DeviceLost(_),
             ..
