@@ -87,83 +87,71 @@ struct BareRates {
     best: f64,
 }
 
+/// What a bare session was measured at before or after some run, and at which windows.
+type Known = Option<(Size, BareRates)>;
+
+/// The product's speed over the bare session's, of each run.
+#[derive(Debug, Default)]
+struct Ratios {
+    same: Vec<f64>,
+    best: Vec<f64>,
+}
+
 fn compare(product: &Product, model: &str, size: (u32, u32), runs: usize, verdicts: &mut Verdicts) {
     let source = pictures::write_photo(product.dir(), size, "jpg");
     let mut bare = Bare::open(model, &product.state_dir(), BARE_DEVICE_BYTES).expect("the model can be used");
     let best = best_shape(&mut bare, model);
     println!(
-        "\n{model} {}×{}, medians of {runs}; speed against a bare session at",
+        "\n{model} {}×{}, {runs} runs; speed over a bare session's, median (least to most), at",
         size.0, size.1
     );
     println!(
-        "{:>6} {:>10} {:>6} {:>9} {:>13} {:>13} {:>9} {:>9} {:>9} {:>9}",
+        "{:>6} {:>10} {:>6} {:>9} {:>22} {:>22} {:>8} {:>8} {:>8} {:>8}",
         "format",
         "window",
         "tiles",
         "computed",
-        "its windows",
+        "the same windows",
         best.to_string(),
         "total s",
         "decode",
         "infer",
         "encode"
     );
-    let mut carried: Option<(Size, BareRates)> = None;
+    let mut known = None;
     for (word, format) in FORMATS {
-        let ours = product_run(product, model, &source, word);
-        let plan = ours.plan().clone();
-        let window = Size::new(plan.tile[0], plan.tile[1]);
-        let window_pixels = window.pixels() * plan.tiles;
-        let picture_pixels = u64::from(size.0) * u64::from(size.1);
-        // The first run was to learn the windows of a small photo; of a large one it is too dear to be thrown away,
-        // and what was measured after the one before it stands for what would have been measured before it.
-        let mut first = (size == LARGE).then_some(ours);
-        let known = carried
-            .filter(|_| first.is_some())
-            .filter(|(of, _)| *of == window);
-        let mut before = known.map_or_else(|| rates(&mut bare, window, plan.batch, best), |(_, rates)| rates);
-        let (mut same_ratios, mut best_ratios, mut last) = (Vec::new(), Vec::new(), None);
-        for _ in 0..runs {
-            let run = first
-                .take()
-                .unwrap_or_else(|| product_run(product, model, &source, word));
-            let after = rates(&mut bare, window, plan.batch, best);
-            let wall = run.wall.as_secs_f64();
-            same_ratios.push((before.same + after.same) / 2.0 * window_pixels as f64 / wall);
-            best_ratios.push((before.best + after.best) / 2.0 * picture_pixels as f64 / wall);
-            (before, last) = (after, Some(run));
-        }
-        carried = Some((window, before));
-        let last = last.expect("one run at least");
-        let seconds = last
-            .document()
-            .report
-            .seconds
-            .expect("a picture that is done took time");
+        let (ratios, run) = in_turns(
+            product,
+            &mut bare,
+            (model, &source, word),
+            (size, runs, best),
+            &mut known,
+        );
+        let (plan, report) = (run.plan(), &run.document().report);
+        let seconds = report.seconds.expect("a picture that is done took time");
         let computed = plan.computed.expect("a picture that is done was computed");
-        let (same_ratio, best_ratio) = (median(same_ratios), median(best_ratios));
         println!(
-            "{word:>6} {:>10} {:>6} {computed:>9.3} {same_ratio:>13.3} {best_ratio:>13.3} {:>9.2} {:>9.2} {:>9.2} {:>9.2}",
-            window.to_string(),
+            "{word:>6} {:>10} {:>6} {computed:>9.3} {:>22} {:>22} {:>8.2} {:>8.2} {:>8.2} {:>8.2}",
+            Size::new(plan.tile[0], plan.tile[1]).to_string(),
             plan.tiles,
+            spread(&ratios.same),
+            spread(&ratios.best),
             seconds.total,
             seconds.decode,
             seconds.inference,
             seconds.encode,
         );
+        if report.oom_retries > 0 {
+            println!(
+                "       {} steps down for want of memory, by way of {:?}",
+                report.oom_retries, report.tile_history
+            );
+        }
         let what = format!("{model} {}×{} {word}", size.0, size.1);
-        verdicts.check(
-            format!("{what}, speed against a bare session on the same windows"),
-            same_ratio,
-            "",
-            SAME_WINDOWS,
-        );
-        verdicts.check(
-            format!("{what}, speed against a bare session without halo at {best}"),
-            best_ratio,
-            "",
-            NO_HALO,
-        );
+        let same = format!("{what}, speed over a bare session's on the same windows");
+        verdicts.check(same, median(ratios.same), "", SAME_WINDOWS);
+        let no_halo = format!("{what}, speed over a bare session's without halo at {best}");
+        verdicts.check(no_halo, median(ratios.best), "", NO_HALO);
         verdicts.check(
             format!("{what}, pixels computed for each of the source"),
             computed,
@@ -172,6 +160,50 @@ fn compare(product: &Product, model: &str, size: (u32, u32), runs: usize, verdic
         );
         waited(product, &mut bare, size, (&what, format), verdicts);
     }
+}
+
+/// Runs the product so many times, the bare session before and after each. The last run comes back too.
+fn in_turns(
+    product: &Product,
+    bare: &mut Bare,
+    (model, source, format): (&str, &Path, &str),
+    (size, runs, best): ((u32, u32), usize, Size),
+    known: &mut Known,
+) -> (Ratios, Run) {
+    let mut last = product_run(product, model, source, format);
+    let plan = last.plan().clone();
+    let window = Size::new(plan.tile[0], plan.tile[1]);
+    let window_pixels = window.pixels() * plan.tiles;
+    let picture_pixels = u64::from(size.0) * u64::from(size.1);
+    // The first run of a small photo was to learn its windows; of a large one it is too dear to be thrown away, and
+    // what was measured after the one before it stands for what would have been measured before it.
+    let mut is_first_kept = size == LARGE;
+    let before = known.filter(|(of, _)| is_first_kept && *of == window);
+    let mut before = before.map_or_else(|| rates(bare, window, plan.batch, best), |(_, rates)| rates);
+    let mut ratios = Ratios::default();
+    for _ in 0..runs {
+        if !std::mem::take(&mut is_first_kept) {
+            last = product_run(product, model, source, format);
+        }
+        let after = rates(bare, window, plan.batch, best);
+        let wall = last.wall.as_secs_f64();
+        ratios
+            .same
+            .push((before.same + after.same) / 2.0 * window_pixels as f64 / wall);
+        ratios
+            .best
+            .push((before.best + after.best) / 2.0 * picture_pixels as f64 / wall);
+        before = after;
+    }
+    *known = Some((window, before));
+    (ratios, last)
+}
+
+/// How far runs were apart tells how much the machine was at rest.
+fn spread(ratios: &[f64]) -> String {
+    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = ratios.iter().copied().fold(0.0, f64::max);
+    format!("{:.3} ({least:.3}–{most:.3})", median(ratios.to_vec()))
 }
 
 fn product_run(product: &Product, model: &str, source: &Path, format: &str) -> Run {
