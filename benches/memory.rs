@@ -160,12 +160,13 @@ fn resident(product: &Product, large: &Large, verdicts: &mut Verdicts) {
             let mebibytes =
                 |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| (bytes >> 20).to_string());
             println!(
-                "  {:.0} s, {} windows of {}×{}, {:.3} × the pixels; permits {} MiB, arena {} MiB",
+                "  {:.0} s, {} windows of {}×{}, {:.3} × the pixels, {} steps down; permits {} MiB, arena {} MiB",
                 run.wall.as_secs_f64(),
                 run.plan().tiles,
                 run.plan().tile[0],
                 run.plan().tile[1],
                 run.plan().computed.unwrap_or_default(),
+                report.oom_retries,
                 mebibytes(report.host_peak_bytes),
                 mebibytes(report.device_peak_bytes)
             );
