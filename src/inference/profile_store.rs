@@ -3,16 +3,15 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::Place;
 use super::profile::Profile;
-use crate::fs::SharedFilesystem;
+use crate::fs::{SharedFilesystem, replace_file};
 
 /// Raised whenever the meaning of a file changes; files of other versions are measured anew.
 const VERSION: u32 = 1;
@@ -139,7 +138,7 @@ impl ProfileStore {
         };
         let name = key.file_name();
         for dir in &self.dirs {
-            match write(&self.fs, dir, &name, &text) {
+            match replace_file(self.fs.as_ref(), &dir.join(&name), &text) {
                 Ok(()) => return,
                 Err(error) => tracing::debug!(
                     "cannot keep a profile in {}: {}",
@@ -215,25 +214,6 @@ fn read(path: &Path, key: &ProfileKey) -> Option<(SystemTime, Profile)> {
         return None;
     }
     Some((meta.modified().ok()?, document.profile))
-}
-
-/// Replaces a file in one step. Not synced: after a power cut an empty file costs a measurement, nothing else.
-fn write(fs: &SharedFilesystem, dir: &Path, name: &str, text: &[u8]) -> io::Result<()> {
-    /// Tells executors of one process apart.
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    fs.create_dir_all(dir)?;
-    let token = NEXT.fetch_add(1, Ordering::Relaxed);
-    let temp = dir.join(format!(".{name}.{}-{token}", std::process::id()));
-    // Left by a process of the same number that was killed.
-    let _ = fs.remove_file(&temp);
-    let result = fs
-        .create_new(&temp)
-        .and_then(|mut file| file.write_all(text))
-        .and_then(|()| fs.rename_replace(&temp, &dir.join(name)));
-    if result.is_err() {
-        let _ = fs.remove_file(&temp);
-    }
-    result
 }
 
 #[cfg(test)]

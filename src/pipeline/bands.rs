@@ -364,7 +364,7 @@ impl Tiles {
         self.ladder.start_over();
         self.runs = RunSizes::default();
         if !another || self.plan_anew(from_row, upscaler).is_err() {
-            return Err(self.failed(error));
+            return Err(self.failed(at_the_foot(error, window, device_bytes)));
         }
         tracing::warn!(
             source = self.source_name,
@@ -464,6 +464,17 @@ pub(super) fn plan_facts(plan: &TilePlan, upscaler: &dyn Upscaler) -> PlanFacts 
         device: place.device.clone(),
         precision: place.precision.to_owned(),
         estimated_device_bytes: plan.run_bytes,
+    }
+}
+
+/// What is said when nothing smaller is left to try: the numbers.
+fn at_the_foot(error: InferenceError, window: Size, device_bytes: u64) -> InferenceError {
+    match error {
+        InferenceError::OutOfMemory(text) => InferenceError::OutOfMemory(format!(
+            "not even a window of {window} fits the {device_bytes} bytes that are allowed ({text}); allow more, or close \
+             what else uses the device"
+        )),
+        other => other,
     }
 }
 

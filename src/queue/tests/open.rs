@@ -167,7 +167,7 @@ async fn a_ledger_of_a_newer_version_is_refused_with_a_sentence_and_left_alone()
     let path = ledger.store.path().display();
     for error in refusals(ledger.dir.path()).await {
         let expected = format!(
-            "{path} was written by a newer upscaled (schema 900, this one knows 2); install that version, or \
+            "{path} was written by a newer upscaled (schema 900, this one knows 3); install that version, or \
              choose another state_dir"
         );
         assert_eq!(error.to_string(), expected);
@@ -192,7 +192,7 @@ async fn an_older_ledger_is_brought_up_to_date_with_its_jobs_but_not_by_a_reader
         old,
         Err(QueueError::TooOld {
             found: 1,
-            known: 2,
+            known: 3,
             ..
         })
     ));
