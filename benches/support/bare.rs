@@ -7,7 +7,9 @@ use std::time::Duration;
 use upscaled::clock::{SharedClock, SystemClock};
 use upscaled::config::{Precision, Provider};
 use upscaled::fs::RealFilesystem;
-use upscaled::inference::{Catalogue, InferenceError, OrtUpscaler, Planes, SessionSettings, Upscaler};
+use upscaled::inference::{
+    Catalogue, InferenceError, OrtUpscaler, Planes, Profile, SessionSettings, Upscaler, measure,
+};
 use upscaled::size::Size;
 
 use super::common;
@@ -23,7 +25,8 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Loads a model by name or path; what is found out about it is kept in `state_dir`.
+    /// Loads a model by name or path, with the need that the product would plan with: the known one, or measured. Its
+    /// card is kept in `state_dir`.
     ///
     /// # Errors
     /// Why it cannot be used.
@@ -41,12 +44,24 @@ impl Bare {
             RealFilesystem::shared(),
         );
         let model = catalogue.find(model).map_err(|error| error.to_string())?;
-        let (session, _) = OrtUpscaler::open(&common::runtime(), model, settings, device_bytes)
+        let known = model.cpu_profile.clone();
+        let (mut session, _) = OrtUpscaler::open(&common::runtime(), model, settings, device_bytes)
             .map_err(|error| error.to_string())?;
+        let clock = SystemClock::shared();
+        let profile = match known {
+            Some(profile) => profile,
+            None => Profile {
+                memory: measure::need(&mut session, device_bytes, clock.as_ref())
+                    .map_err(|error| error.to_string())?,
+                speeds: Vec::new(),
+                learned: None,
+            },
+        };
+        session.set_profile(profile);
         Ok(Self {
             session,
             device_bytes,
-            clock: SystemClock::shared(),
+            clock,
         })
     }
 

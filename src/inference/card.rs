@@ -155,9 +155,8 @@ pub fn built_in() -> Vec<Model> {
         half: None,
         cpu_profile: Some(Profile {
             memory: MemoryNeed {
-                fixed_bytes: onnx.len() as u64,
-                bytes_per_pixel: SPAN_BYTES_PER_PIXEL,
                 holes: SPAN_HOLES,
+                ..MemoryNeed::proportional(onnx.len() as u64, SPAN_BYTES_PER_PIXEL)
             },
             speeds: Vec::new(),
             learned: None,

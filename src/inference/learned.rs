@@ -103,11 +103,7 @@ mod tests {
 
     fn profile() -> Profile {
         Profile {
-            memory: MemoryNeed {
-                fixed_bytes: 1 << 20,
-                bytes_per_pixel: 1024.0,
-                holes: 1.0,
-            },
+            memory: MemoryNeed::proportional(1 << 20, 1024.0),
             speeds: Vec::new(),
             learned: None,
         }

@@ -56,59 +56,99 @@ pub fn need(
     device_bytes: u64,
     clock: &dyn Clock,
 ) -> Result<MemoryNeed, InferenceError> {
-    let mut points: Vec<(u64, u64)> = Vec::new();
+    let mut probes: Vec<Held> = Vec::new();
     let mut holes: f64 = 1.0;
     let mut rate = f64::INFINITY;
     for side in PROBE_SIDES {
         let window = allowed(upscaler, Size::new(side, side));
         let pixels = window.pixels();
-        if points.iter().any(|(seen, _)| *seen == pixels) {
+        if probes.iter().any(|seen| seen.pixels == pixels) {
             continue;
         }
-        if points.len() > 1 && pixels as f64 / rate > PROBE_SECONDS_MAX {
+        if probes.len() > 1 && pixels as f64 / rate > PROBE_SECONDS_MAX {
             break;
         }
         match run(upscaler, window, 1, device_bytes, clock) {
             Ok(seconds) => rate = pixels as f64 / seconds,
-            Err(InferenceError::OutOfMemory(_)) if !points.is_empty() => break,
+            Err(InferenceError::OutOfMemory(_)) if !probes.is_empty() => break,
             Err(error) => return Err(error),
         }
         match upscaler.device_peak_bytes() {
             Some(bytes) => {
                 let held = upscaler.device_held_bytes().unwrap_or(bytes);
                 holes = holes.max(held as f64 / bytes.max(1) as f64);
-                points.push((pixels, bytes));
+                probes.push(Held { pixels, bytes });
             }
             None => return Ok(upscaler.profile().memory),
         }
     }
-    let line = line_through(&points, upscaler.card().weights_bytes);
-    Ok(line.map_or(upscaler.profile().memory, |need| MemoryNeed {
+    let card = upscaler.card();
+    let need = if card.border_crop_px > 0 {
+        square_through(&probes, card.weights_bytes)
+    } else {
+        None
+    };
+    let need = need.or_else(|| line_through(&probes, card.weights_bytes));
+    Ok(need.map_or(upscaler.profile().memory, |need| MemoryNeed {
         // Threads make the order of allocations differ a little from run to run.
         holes: holes * HOLES_MARGIN,
         ..need
     }))
 }
 
+/// What a window held on the device at most.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    pixels: u64,
+    bytes: u64,
+}
+
+impl Held {
+    fn side(&self) -> f64 {
+        (self.pixels as f64).sqrt()
+    }
+}
+
 /// The line through the two largest windows: the larger a window, the less a constant matters, and plans are made of
 /// large ones. With one window only, weights are what does not grow.
-fn line_through(points: &[(u64, u64)], weights_bytes: u64) -> Option<MemoryNeed> {
-    let (pixels, bytes) = *points.last()?;
-    let (fixed_bytes, bytes_per_pixel) = match points.len().checked_sub(2).map(|index| points[index]) {
-        Some((smaller, less)) if smaller < pixels && less < bytes => {
-            let slope = (bytes - less) as f64 / (pixels - smaller) as f64;
-            ((bytes as f64 - slope * pixels as f64).max(0.0) as u64, slope)
+fn line_through(probes: &[Held], weights_bytes: u64) -> Option<MemoryNeed> {
+    let (before, last) = last_two(probes)?;
+    let (fixed_bytes, bytes_per_pixel) = match before {
+        Some(before) => {
+            let slope = (last.bytes - before.bytes) as f64 / (last.pixels - before.pixels) as f64;
+            let fixed = (last.bytes as f64 - slope * last.pixels as f64).max(0.0);
+            (fixed as u64, slope)
         }
-        _ => {
-            let fixed = weights_bytes.min(bytes.saturating_sub(1));
-            (fixed, (bytes - fixed) as f64 / pixels as f64)
+        None => {
+            let fixed = weights_bytes.min(last.bytes.saturating_sub(1));
+            (fixed, (last.bytes - fixed) as f64 / last.pixels as f64)
         }
     };
-    (bytes_per_pixel > 0.0).then_some(MemoryNeed {
-        fixed_bytes,
-        bytes_per_pixel,
-        holes: 1.0,
+    (bytes_per_pixel > 0.0).then_some(MemoryNeed::proportional(fixed_bytes, bytes_per_pixel))
+}
+
+/// For a net that crops its border: a square through the two largest windows. `None` if they do not tell of a border.
+fn square_through(probes: &[Held], weights_bytes: u64) -> Option<MemoryNeed> {
+    let (before, last) = last_two(probes)?;
+    let before = before?;
+    let fixed_bytes = weights_bytes.min(before.bytes.saturating_sub(1));
+    let root = |held: &Held| ((held.bytes - fixed_bytes) as f64).sqrt();
+    let slope = (root(last) - root(before)) / (last.side() - before.side());
+    let border_px = last.side() - root(last) / slope;
+    (slope > 0.0 && border_px > 0.0 && border_px < before.side() / 2.0).then_some(MemoryNeed {
+        border_px,
+        ..MemoryNeed::proportional(fixed_bytes, slope * slope)
     })
+}
+
+/// The two largest windows, or the only one; `None` for the smaller one also where it does not tell of growth.
+fn last_two(probes: &[Held]) -> Option<(Option<&Held>, &Held)> {
+    let last = probes.last()?;
+    let before = probes.len().checked_sub(2).map(|index| &probes[index]);
+    Some((
+        before.filter(|before| before.pixels < last.pixels && before.bytes < last.bytes),
+        last,
+    ))
 }
 
 /// How long windows of many shapes take, as far as the budget allows them; `told` hears of each as it is measured.
@@ -231,13 +271,46 @@ fn allowed(upscaler: &dyn Upscaler, window: Size) -> Size {
 mod tests {
     use super::*;
 
+    fn held(points: &[(u64, u64)]) -> Vec<Held> {
+        points
+            .iter()
+            .map(|(pixels, bytes)| Held {
+                pixels: *pixels,
+                bytes: *bytes,
+            })
+            .collect()
+    }
+
     #[test]
     fn two_windows_tell_the_line_and_one_the_slope() {
-        let need = line_through(&[(4096, 900), (16_384, 1_700_000), (65_536, 6_500_000)], 0).unwrap();
+        let probes = held(&[(4096, 900), (16_384, 1_700_000), (65_536, 6_500_000)]);
+        let need = line_through(&probes, 0).unwrap();
         assert!((need.bytes_per_pixel - 97.66).abs() < 0.01, "{need:?}");
         assert_eq!(need.of_window(65_536).abs_diff(6_500_000) / 100, 0);
-        let one = line_through(&[(1000, 5000)], 1000).unwrap();
+        let one = line_through(&held(&[(1000, 5000)]), 1000).unwrap();
         assert_eq!((one.fixed_bytes, one.bytes_per_pixel), (1000, 4.0));
         assert_eq!(line_through(&[], 1000), None);
+    }
+
+    #[test]
+    fn of_a_net_that_crops_two_windows_tell_the_border() {
+        let truth = MemoryNeed {
+            border_px: 24.0,
+            ..MemoryNeed::proportional(1 << 20, 3000.0)
+        };
+        let probes = held(&[64u64, 128, 256].map(|side| (side * side, truth.of_window(side * side))));
+        let need = square_through(&probes, 1 << 20).unwrap();
+        assert!((need.border_px - 24.0).abs() < 0.1, "{need:?}");
+        for side in [64u64, 512, 1024] {
+            let ratio = need.of_window(side * side) as f64 / truth.of_window(side * side) as f64;
+            assert!((ratio - 1.0).abs() < 0.01, "{side}: {ratio}");
+        }
+        assert_eq!(
+            square_through(&probes[..1], 0),
+            None,
+            "one window tells of no border"
+        );
+        let straight = held(&[(4096, 4_096_000), (16_384, 16_384_000)]);
+        assert_eq!(square_through(&straight, 0), None, "no border, no square");
     }
 }

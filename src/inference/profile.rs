@@ -25,6 +25,8 @@ impl Profile {
         positive(self.memory.bytes_per_pixel)
             && self.memory.holes.is_finite()
             && self.memory.holes >= 1.0
+            && self.memory.border_px.is_finite()
+            && self.memory.border_px >= 0.0
             && self
                 .speeds
                 .iter()

@@ -240,11 +240,7 @@ mod tests {
 
     fn profile(fixed_bytes: u64) -> Profile {
         Profile {
-            memory: MemoryNeed {
-                fixed_bytes,
-                bytes_per_pixel: 1536.1,
-                holes: 1.0,
-            },
+            memory: MemoryNeed::proportional(fixed_bytes, 1536.1),
             speeds: Vec::new(),
             learned: None,
         }

@@ -36,11 +36,7 @@ pub struct SessionSettings {
 
 /// What is assumed of a model that nobody measured: more than most need.
 const UNMEASURED: Profile = Profile {
-    memory: MemoryNeed {
-        fixed_bytes: 256 << 20,
-        bytes_per_pixel: 8192.0,
-        holes: 1.0,
-    },
+    memory: MemoryNeed::proportional(256 << 20, 8192.0),
     speeds: Vec::new(),
     learned: None,
 };

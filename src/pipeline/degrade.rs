@@ -182,11 +182,7 @@ mod tests {
             fixed: None,
             scale: Ratio::whole(2),
             batches: true,
-            memory: MemoryNeed {
-                fixed_bytes: 0,
-                bytes_per_pixel: 100.0,
-                holes: 1.0,
-            },
+            memory: MemoryNeed::proportional(0, 100.0),
             speeds: vec![speed(1, 1.0), speed(2, 1.0)],
         };
         plan(Size::new(3000, 2000), 0, rung.joint, &demands, &rung.limits).unwrap()

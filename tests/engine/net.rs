@@ -101,11 +101,7 @@ impl Net {
                 precision: "fp32",
             },
             profile: Profile {
-                memory: MemoryNeed {
-                    fixed_bytes: 1000,
-                    bytes_per_pixel: 100.0,
-                    holes: 1.0,
-                },
+                memory: MemoryNeed::proportional(1000, 100.0),
                 speeds: Vec::new(),
                 learned: None,
             },

@@ -14,11 +14,7 @@ fn span() -> Demands {
         fixed: None,
         scale: Ratio::whole(4),
         batches: true,
-        memory: MemoryNeed {
-            fixed_bytes: 4_000_000,
-            bytes_per_pixel: 1536.0,
-            holes: 1.0,
-        },
+        memory: MemoryNeed::proportional(4_000_000, 1536.0),
         speeds: Vec::new(),
     }
 }
