@@ -42,6 +42,25 @@ fn open(name: &str) -> OrtUpscaler {
         .0
 }
 
+/// A plan takes windows whose budget is what the device has: the real arena has to agree, capped at just that, for
+/// shapes that were not measured as well.
+#[test]
+fn a_window_runs_under_the_budget_that_it_is_planned_with() {
+    let _turn = ARENA.lock();
+    let measured = measure::need(&mut open("span-x4"), 2 << 30, &*SystemClock::shared()).unwrap();
+    let mut upscaler = open("span-x4");
+    for (width, height) in [(540, 533), (1024, 128), (97, 640), (256, 256), (128, 128)] {
+        let window = Size::new(width, height);
+        let planes = vec![0.5; window.pixels() as usize * 3];
+        for need in [upscaler.profile().memory, measured] {
+            let budget = need.budget_of_window(window.pixels());
+            upscaler.prepare(window, 1, budget).unwrap();
+            let result = upscaler.upscale(Planes::new(&planes, window), &mut |_| {});
+            assert_eq!(result, Ok(()), "{window} in {budget} bytes, {need:?}");
+        }
+    }
+}
+
 /// Within 15 % of the arena's real peak for squares and wide windows: what is built in, and what measuring finds.
 #[test]
 fn the_need_of_a_window_is_known_before_it_runs() {

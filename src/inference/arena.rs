@@ -20,19 +20,31 @@ pub struct CpuArena {
     info: MemoryInfo<'static>,
 }
 
-/// Extend by exactly what is asked for (`kSameAsRequested`): doubling would run into the cap at half of it.
-const SAME_AS_REQUESTED: usize = 1;
+/// The strategy that heeds the size of the first region (`kNextPowerOfTwo`).
+const FIRST_REGION: usize = 0;
+
+/// What the setting of the first region's size can hold; a second region takes the rest.
+const LARGEST_FIRST_REGION: usize = i32::MAX as usize;
+
+/// The rest of a block is given back whatever its size; by default up to 128 MiB of each stay idle.
+const MOST_IDLE_BYTES: usize = 1;
 
 impl CpuArena {
-    /// Registers an arena that never holds more than `most_bytes`.
+    /// Registers an arena that never holds more than `most_bytes`. It reserves them at once, as one region (of
+    /// 2 GiB, and another one for the rest), in which freed blocks join with their neighbours: blocks in regions of their own never do, and what a run holds then comes
+    /// to twice of what it uses. Reserved is not taken: the system gives pages when they are first written to.
     ///
     /// # Errors
     /// ONNX Runtime's, for instance if another arena is registered.
     pub fn register(environment: &Environment, most_bytes: u64) -> ort::Result<Self> {
         let info = cpu_memory()?;
+        let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
         let config = ArenaConfig::new(&[
-            (c"max_mem", usize::try_from(most_bytes).unwrap_or(usize::MAX)),
-            (c"arena_extend_strategy", SAME_AS_REQUESTED),
+            (c"max_mem", most),
+            (c"initial_chunk_size_bytes", most.min(LARGEST_FIRST_REGION)),
+            (c"max_power_of_two_extend_bytes", most),
+            (c"arena_extend_strategy", FIRST_REGION),
+            (c"max_dead_bytes_per_chunk", MOST_IDLE_BYTES),
         ])?;
         // SAFETY: all three pointers are live for the call: the environment and the memory info are owned by
         // safe handles, the configuration by `config`. The call copies what it needs of the latter two and
@@ -90,36 +102,23 @@ impl Device {
     }
 }
 
-/// What the arena behind a session tells of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArenaBytes {
-    /// Most bytes that were in use at once.
-    pub peak: u64,
-    /// Bytes that it took from the device: what is used, and the holes between. Never given back while it lives.
-    pub held: u64,
-}
-
-/// The statistics of the arena behind `session`; `None` where there is none.
-pub fn bytes(session: &Session, device: Device) -> Option<ArenaBytes> {
+/// Most bytes that were in use at once in the arena behind `session`, as its statistics tell; `None` where there is none.
+pub fn peak_bytes(session: &Session, device: Device) -> Option<u64> {
     let allocator = Allocator::new(session, device.memory().ok()?).ok()?;
     let mut pairs: *mut sys::OrtKeyValuePairs = ptr::null_mut();
     // SAFETY: `allocator` is live; on success the call stores an owned list into `pairs`, which is released
     // below after its last use.
     unsafe { check((ort::api().AllocatorGetStats)(allocator.ptr(), &raw mut pairs)) }.ok()?;
     let pairs = NonNull::new(pairs)?;
-    let value = |key: &CStr| -> Option<u64> {
-        // SAFETY: `pairs` is the list from above; the returned text belongs to it and is read before the release.
-        unsafe {
-            let text: *const c_char = (ort::api().GetKeyValue)(pairs.as_ptr(), key.as_ptr());
-            (!text.is_null())
-                .then(|| CStr::from_ptr(text).to_str().ok()?.parse().ok())
-                .flatten()
-        }
-    };
-    let bytes = value(c"MaxInUse").zip(value(c"TotalAllocated"));
-    // SAFETY: `pairs` is ours, and nothing of it is used after this.
-    unsafe { (ort::api().ReleaseKeyValuePairs)(pairs.as_ptr()) };
-    bytes.map(|(peak, held)| ArenaBytes { peak, held })
+    // SAFETY: `pairs` is the list from above; the returned text belongs to it and is read before the release.
+    unsafe {
+        let text: *const c_char = (ort::api().GetKeyValue)(pairs.as_ptr(), c"MaxInUse".as_ptr());
+        let bytes = (!text.is_null())
+            .then(|| CStr::from_ptr(text).to_str().ok()?.parse().ok())
+            .flatten();
+        (ort::api().ReleaseKeyValuePairs)(pairs.as_ptr());
+        bytes
+    }
 }
 
 /// The memory that the CPU provider's arena serves.

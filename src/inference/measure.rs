@@ -14,8 +14,16 @@ const PROBE_SIDES: [u32; 3] = [64, 128, 256];
 /// A probe window that would take longer is left out: a model of 0.008 megapixels a second is measured in seconds too.
 const PROBE_SECONDS_MAX: f64 = 5.0;
 
-/// What is added to the holes that were seen.
-const HOLES_MARGIN: f64 = 1.05;
+/// How far an arena may have to be larger than what is in use: tried in this order under a cap, the last one taken
+/// untried. Nets were seen to need 1.0 to 1.3.
+const HOLES: [f64; 6] = [1.05, 1.1, 1.2, 1.3, 1.5, 2.0];
+
+/// What is added to that: shapes differ, and so do runs of one shape, which was seen to fit under 1.14 and then not under
+/// 1.24 of what it uses.
+const HOLES_MARGIN: f64 = 1.1;
+
+/// So often a cap has to do.
+const HOLES_RUNS: u32 = 2;
 
 /// Shapes that are tried for speed: squares, because caches like them, and wide ones, because their halo is small.
 const SHAPES: [(u32, u32); 12] = [
@@ -57,12 +65,11 @@ pub fn need(
     clock: &dyn Clock,
 ) -> Result<MemoryNeed, InferenceError> {
     let mut probes: Vec<Held> = Vec::new();
-    let mut holes: f64 = 1.0;
     let mut rate = f64::INFINITY;
     for side in PROBE_SIDES {
         let window = allowed(upscaler, Size::new(side, side));
         let pixels = window.pixels();
-        if probes.iter().any(|seen| seen.pixels == pixels) {
+        if probes.iter().any(|seen| seen.window == window) {
             continue;
         }
         if probes.len() > 1 && pixels as f64 / rate > PROBE_SECONDS_MAX {
@@ -74,11 +81,7 @@ pub fn need(
             Err(error) => return Err(error),
         }
         match upscaler.device_peak_bytes() {
-            Some(bytes) => {
-                let held = upscaler.device_held_bytes().unwrap_or(bytes);
-                holes = holes.max(held as f64 / bytes.max(1) as f64);
-                probes.push(Held { pixels, bytes });
-            }
+            Some(bytes) => probes.push(Held { window, bytes }),
             None => return Ok(upscaler.profile().memory),
         }
     }
@@ -89,23 +92,55 @@ pub fn need(
         None
     };
     let need = need.or_else(|| line_through(&probes, card.weights_bytes));
-    Ok(need.map_or(upscaler.profile().memory, |need| MemoryNeed {
-        // Threads make the order of allocations differ a little from run to run.
-        holes: holes * HOLES_MARGIN,
+    match (need, probes.last()) {
+        (Some(need), Some(largest)) => with_holes(upscaler, need, largest.window, device_bytes, clock),
+        _ => Ok(upscaler.profile().memory),
+    }
+}
+
+/// Under which cap a window that needs so much runs: found by trying, since an arena tells what is in use and not what
+/// lies between.
+fn with_holes(
+    upscaler: &mut dyn Upscaler,
+    need: MemoryNeed,
+    window: Size,
+    device_bytes: u64,
+    clock: &dyn Clock,
+) -> Result<MemoryNeed, InferenceError> {
+    let [tried @ .., untried] = HOLES;
+    let mut found = untried;
+    for holes in tried {
+        let budget = MemoryNeed { holes, ..need }.budget_of_window(window.pixels());
+        let mut runs = (0..HOLES_RUNS).map(|_| run(upscaler, window, 1, budget.min(device_bytes), clock));
+        match runs.try_for_each(|ran| ran.map(drop)) {
+            Ok(()) => {
+                found = holes;
+                break;
+            }
+            Err(InferenceError::OutOfMemory(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(MemoryNeed {
+        holes: found * HOLES_MARGIN,
         ..need
-    }))
+    })
 }
 
 /// What a window held on the device at most.
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    pixels: u64,
+    window: Size,
     bytes: u64,
 }
 
 impl Held {
+    fn pixels(&self) -> u64 {
+        self.window.pixels()
+    }
+
     fn side(&self) -> f64 {
-        (self.pixels as f64).sqrt()
+        (self.pixels() as f64).sqrt()
     }
 }
 
@@ -115,13 +150,13 @@ fn line_through(probes: &[Held], weights_bytes: u64) -> Option<MemoryNeed> {
     let (before, last) = last_two(probes)?;
     let (fixed_bytes, bytes_per_pixel) = match before {
         Some(before) => {
-            let slope = (last.bytes - before.bytes) as f64 / (last.pixels - before.pixels) as f64;
-            let fixed = (last.bytes as f64 - slope * last.pixels as f64).max(0.0);
+            let slope = (last.bytes - before.bytes) as f64 / (last.pixels() - before.pixels()) as f64;
+            let fixed = (last.bytes as f64 - slope * last.pixels() as f64).max(0.0);
             (fixed as u64, slope)
         }
         None => {
             let fixed = weights_bytes.min(last.bytes.saturating_sub(1));
-            (fixed, (last.bytes - fixed) as f64 / last.pixels as f64)
+            (fixed, (last.bytes - fixed) as f64 / last.pixels() as f64)
         }
     };
     (bytes_per_pixel > 0.0).then_some(MemoryNeed::proportional(fixed_bytes, bytes_per_pixel))
@@ -146,7 +181,7 @@ fn last_two(probes: &[Held]) -> Option<(Option<&Held>, &Held)> {
     let last = probes.last()?;
     let before = probes.len().checked_sub(2).map(|index| &probes[index]);
     Some((
-        before.filter(|before| before.pixels < last.pixels && before.bytes < last.bytes),
+        before.filter(|before| before.pixels() < last.pixels() && before.bytes < last.bytes),
         last,
     ))
 }
@@ -271,11 +306,12 @@ fn allowed(upscaler: &dyn Upscaler, window: Size) -> Size {
 mod tests {
     use super::*;
 
-    fn held(points: &[(u64, u64)]) -> Vec<Held> {
+    /// What square windows of these sides held.
+    fn held(points: &[(u32, u64)]) -> Vec<Held> {
         points
             .iter()
-            .map(|(pixels, bytes)| Held {
-                pixels: *pixels,
+            .map(|(side, bytes)| Held {
+                window: Size::new(*side, *side),
                 bytes: *bytes,
             })
             .collect()
@@ -283,11 +319,11 @@ mod tests {
 
     #[test]
     fn two_windows_tell_the_line_and_one_the_slope() {
-        let probes = held(&[(4096, 900), (16_384, 1_700_000), (65_536, 6_500_000)]);
+        let probes = held(&[(64, 900), (128, 1_700_000), (256, 6_500_000)]);
         let need = line_through(&probes, 0).unwrap();
         assert!((need.bytes_per_pixel - 97.66).abs() < 0.01, "{need:?}");
         assert_eq!(need.of_window(65_536).abs_diff(6_500_000) / 100, 0);
-        let one = line_through(&held(&[(1000, 5000)]), 1000).unwrap();
+        let one = line_through(&held(&[(100, 41_000)]), 1000).unwrap();
         assert_eq!((one.fixed_bytes, one.bytes_per_pixel), (1000, 4.0));
         assert_eq!(line_through(&[], 1000), None);
     }
@@ -298,7 +334,7 @@ mod tests {
             border_px: 24.0,
             ..MemoryNeed::proportional(1 << 20, 3000.0)
         };
-        let probes = held(&[64u64, 128, 256].map(|side| (side * side, truth.of_window(side * side))));
+        let probes = held(&[64, 128, 256].map(|side| (side, truth.of_window(u64::from(side * side)))));
         let need = square_through(&probes, 1 << 20).unwrap();
         assert!((need.border_px - 24.0).abs() < 0.1, "{need:?}");
         for side in [64u64, 512, 1024] {
@@ -310,7 +346,7 @@ mod tests {
             None,
             "one window tells of no border"
         );
-        let straight = held(&[(4096, 4_096_000), (16_384, 16_384_000)]);
+        let straight = held(&[(64, 4_096_000), (128, 16_384_000)]);
         assert_eq!(square_through(&straight, 0), None, "no border, no square");
     }
 }

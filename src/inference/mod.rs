@@ -129,11 +129,6 @@ pub trait Upscaler {
     /// Most bytes that inference held on the device since the last [`Upscaler::prepare`], where the device
     /// tells.
     fn device_peak_bytes(&self) -> Option<u64>;
-
-    /// Bytes that inference holds on the device now, the holes of its arena included, where the device tells.
-    fn device_held_bytes(&self) -> Option<u64> {
-        None
-    }
 }
 
 /// What can go wrong in a session.

@@ -7,7 +7,7 @@ use std::thread::ThreadId;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::arena::{self, ArenaBytes, CpuArena};
+use super::arena::{self, CpuArena};
 use super::card::{Model, ModelCard};
 use super::classify::classify;
 use super::library::Runtime;
@@ -195,15 +195,6 @@ impl OrtUpscaler {
         self.profile = profile;
     }
 
-    fn arena_bytes(&self) -> Option<ArenaBytes> {
-        let arena = match self.place.provider {
-            Provider::Cpu => arena::Device::Cpu,
-            // What TensorRT holds for its engines is its own; CUDA's arena serves the rest.
-            Provider::Cuda | Provider::Tensorrt => arena::Device::Cuda(self.settings.device_id),
-        };
-        arena::bytes(&self.open.as_ref()?.session, arena)
-    }
-
     /// Bytes of weights that lie outside the arena: ONNX Runtime takes those of the CPU provider from the heap.
     fn weights_outside_bytes(&self) -> u64 {
         match self.place.provider {
@@ -321,10 +312,12 @@ impl Upscaler for OrtUpscaler {
     }
 
     fn device_peak_bytes(&self) -> Option<u64> {
-        Some(self.arena_bytes()?.peak + self.weights_outside_bytes())
-    }
-
-    fn device_held_bytes(&self) -> Option<u64> {
-        Some(self.arena_bytes()?.held + self.weights_outside_bytes())
+        let arena = match self.place.provider {
+            Provider::Cpu => arena::Device::Cpu,
+            // What TensorRT holds for its engines is its own; CUDA's arena serves the rest.
+            Provider::Cuda | Provider::Tensorrt => arena::Device::Cuda(self.settings.device_id),
+        };
+        let peak = arena::peak_bytes(&self.open.as_ref()?.session, arena)?;
+        Some(peak + self.weights_outside_bytes())
     }
 }

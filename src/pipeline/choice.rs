@@ -11,9 +11,9 @@ use crate::tiling::plan::{Demands, Joint, Limits, PlanError, TilePlan, plan};
 const REFERENCE_TILE_PX: u32 = 512;
 const REFERENCE_OVERLAP_PX: u32 = 32;
 
-/// Windows above this area gain nothing where nothing was measured: the halo is already below a fifth, caches are
-/// exceeded, and a stop or a step in the progress would take seconds.
-const MOST_UNMEASURED_PIXELS: u64 = 512 * 512;
+/// Windows above this area gain little where nothing was measured: the halo is already below a seventh, and a stop or a
+/// step in the progress would take long.
+const MOST_UNMEASURED_PIXELS: u64 = 660 * 660;
 
 /// A run should be over in this time, where its speed is known: a stop waits for its end, and a progress bar too.
 const LONGEST_RUN_S: f64 = 8.0;

@@ -20,8 +20,8 @@ pub struct MemoryNeed {
     /// What the maps that count are smaller than the window, along each axis, pixels.
     #[serde(default)]
     pub border_px: f64,
-    /// What an arena takes from the device over what is in use, at least 1: blocks are as large as what they were first
-    /// taken for, and leave holes. A budget bounds the arena, so it has to pay for them.
+    /// How far an arena has to be larger than what is in use, at least 1: blocks of many sizes leave holes between them.
+    /// A budget bounds the arena, so it has to pay for them.
     #[serde(default = "no_holes")]
     pub holes: f64,
 }
