@@ -1,0 +1,100 @@
+//! Owns the table of networks that are known by the names and shapes of their tensors, one file each. Never knows which
+//! kind of file the tensors came from.
+
+mod compact;
+mod guess;
+mod layers;
+mod rrdb;
+mod span;
+
+use super::error::ImportError;
+use super::weights::Weights;
+use crate::inference::onnx::proto::ModelProto;
+
+pub use layers::Layers;
+
+/// A network that was recognised, as ONNX.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The graph: red, green, blue in 0..1 as tiles × channels × rows × columns; what it gives is not clamped.
+    pub model: ModelProto,
+    /// The network's name.
+    pub network: &'static str,
+    /// Its sizes: `23 blocks of 64 features, ×4`.
+    pub details: String,
+}
+
+/// A network that can be recognised and built.
+struct Architecture {
+    name: &'static str,
+    recognises: fn(&Weights) -> bool,
+    build: fn(Weights) -> Result<Built, ImportError>,
+}
+
+/// A line of the table.
+macro_rules! architecture {
+    ($module:ident) => {
+        Architecture {
+            name: $module::NAME,
+            recognises: $module::recognises,
+            build: $module::build,
+        }
+    };
+}
+
+/// All of them; the first that recognises the tensors builds them, so the ones with telling names come first.
+const ARCHITECTURES: &[Architecture] = &[architecture!(rrdb), architecture!(span), architecture!(compact)];
+
+/// First parts of names under which some trainers put the whole network.
+const WRAPPERS: [&str; 12] = [
+    "params_ema.",
+    "params.",
+    "state_dict.",
+    "model_state_dict.",
+    "module.",
+    "_orig_mod.",
+    "netG.",
+    "net_g_ema.",
+    "net_g.",
+    "generator.",
+    "model.",
+    "net.",
+];
+
+/// Wrappers inside wrappers that are tried.
+const WRAPPERS_DEPTH: usize = 3;
+
+/// The names of all networks that can be built.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ARCHITECTURES.iter().map(|architecture| architecture.name)
+}
+
+/// Recognises the network that these tensors are of, and builds its graph.
+///
+/// # Errors
+/// [`ImportError::UnknownNetwork`] with the best guess; [`ImportError::Missing`] and [`ImportError::Shape`] where a
+/// network was recognised and a tensor of it is not as it should be.
+pub fn build(weights: Weights) -> Result<Built, ImportError> {
+    let mut weights = weights;
+    for _ in 0..=WRAPPERS_DEPTH {
+        if let Some(found) = ARCHITECTURES.iter().find(|known| (known.recognises)(&weights)) {
+            return (found.build)(weights);
+        }
+        let Some(wrapper) = wrapper_of(&weights) else {
+            break;
+        };
+        weights = weights.renamed(|name| name.strip_prefix(wrapper).map(str::to_owned));
+    }
+    Err(guess::unknown(&weights))
+}
+
+/// The wrapper that all names begin with.
+fn wrapper_of(weights: &Weights) -> Option<&'static str> {
+    let all = |wrapper: &&'static str| weights.names().all(|name| name.starts_with(*wrapper));
+    WRAPPERS
+        .into_iter()
+        .find(|wrapper| !weights.is_empty() && all(wrapper))
+}
+
+#[cfg(test)]
+mod tests;
