@@ -7,7 +7,7 @@ use super::super::weights::{Tensor, Weights};
 use super::{Built, guess};
 
 /// Endings of names that training leaves behind and a graph does not need.
-const HARMLESS: [&str; 2] = ["num_batches_tracked", "total_params"];
+const HARMLESS: [&str; 3] = ["num_batches_tracked", "total_ops", "total_params"];
 
 /// A network in the making: its graph, and the tensors that are still to be used.
 pub struct Layers {

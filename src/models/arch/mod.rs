@@ -6,6 +6,8 @@ mod guess;
 mod layers;
 mod rrdb;
 mod span;
+mod upcunet;
+mod waifu2x;
 
 use super::error::ImportError;
 use super::weights::Weights;
@@ -43,7 +45,7 @@ macro_rules! architecture {
 }
 
 /// All of them; the first that recognises the tensors builds them, so the ones with telling names come first.
-const ARCHITECTURES: &[Architecture] = &[architecture!(rrdb), architecture!(span), architecture!(compact)];
+const ARCHITECTURES: &[Architecture] = &[architecture!(rrdb), architecture!(span), architecture!(compact), architecture!(upcunet), architecture!(waifu2x)];
 
 /// First parts of names under which some trainers put the whole network.
 const WRAPPERS: [&str; 12] = [
@@ -94,6 +96,15 @@ fn wrapper_of(weights: &Weights) -> Option<&'static str> {
     WRAPPERS
         .into_iter()
         .find(|wrapper| !weights.is_empty() && all(wrapper))
+}
+
+/// `×4`, or `×2, 2 × 2 pixels as channels` where the input is unshuffled.
+fn scale_text(factor: usize, unshuffle: usize) -> String {
+    match unshuffle {
+        1 => format!("×{factor}"),
+        side if factor % side == 0 => format!("×{}, {side} × {side} pixels as channels", factor / side),
+        side => format!("×{factor}/{side}, {side} × {side} pixels as channels"),
+    }
 }
 
 #[cfg(test)]
