@@ -6,7 +6,7 @@ use super::super::error::ImportError;
 use super::super::graph::Interpolation;
 use super::super::weights::Weights;
 use super::layers::{Layers, shuffle_factor, sizes};
-use super::{Built, scale_text};
+use super::{Built, counted, scale_text};
 
 /// The network's name.
 pub const NAME: &str = "SRVGG Compact";
@@ -67,8 +67,8 @@ pub fn build(weights: Weights) -> Result<Built, ImportError> {
     }
     let output = layers.graph.add(&x, &base);
     let details = format!(
-        "{} convolutions of {features} features, {}",
-        last / 2 + 1,
+        "{} of {features} features, {}",
+        counted(last / 2 + 1, "convolution"),
         scale_text(factor, 1)
     );
     layers.finish(&output, details)

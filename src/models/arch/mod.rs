@@ -45,7 +45,13 @@ macro_rules! architecture {
 }
 
 /// All of them; the first that recognises the tensors builds them, so the ones with telling names come first.
-const ARCHITECTURES: &[Architecture] = &[architecture!(rrdb), architecture!(span), architecture!(compact), architecture!(upcunet), architecture!(waifu2x)];
+const ARCHITECTURES: &[Architecture] = &[
+    architecture!(rrdb),
+    architecture!(span),
+    architecture!(compact),
+    architecture!(upcunet),
+    architecture!(waifu2x),
+];
 
 /// First parts of names under which some trainers put the whole network.
 const WRAPPERS: [&str; 12] = [
@@ -98,11 +104,19 @@ fn wrapper_of(weights: &Weights) -> Option<&'static str> {
         .find(|wrapper| !weights.is_empty() && all(wrapper))
 }
 
+/// `1 block`, `6 blocks`
+fn counted(count: usize, what: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{end}")
+}
+
 /// `×4`, or `×2, 2 × 2 pixels as channels` where the input is unshuffled.
 fn scale_text(factor: usize, unshuffle: usize) -> String {
     match unshuffle {
         1 => format!("×{factor}"),
-        side if factor % side == 0 => format!("×{}, {side} × {side} pixels as channels", factor / side),
+        side if factor.is_multiple_of(side) => {
+            format!("×{}, {side} × {side} pixels as channels", factor / side)
+        }
         side => format!("×{factor}/{side}, {side} × {side} pixels as channels"),
     }
 }

@@ -10,7 +10,7 @@ use super::super::error::ImportError;
 use super::super::graph::{Interpolation, Value};
 use super::super::weights::Weights;
 use super::layers::{Layers, sizes};
-use super::{Built, scale_text};
+use super::{Built, counted, scale_text};
 
 /// The network's name.
 pub const NAME: &str = "ESRGAN";
@@ -210,8 +210,8 @@ pub fn build(weights: Weights) -> Result<Built, ImportError> {
         .layers
         .conv(&fine, &names.last(sizes.doublings), outputs, 3)?;
     let details = format!(
-        "{} blocks of {} features, {}",
-        sizes.blocks,
+        "{} of {} features, {}",
+        counted(sizes.blocks, "block"),
         sizes.features,
         scale_text(1 << sizes.doublings, unshuffle)
     );

@@ -5,7 +5,7 @@ use super::super::error::ImportError;
 use super::super::graph::{Conv, Value};
 use super::super::weights::{Tensor, Weights};
 use super::layers::{Layers, shuffle_factor, sizes};
-use super::{Built, scale_text};
+use super::{Built, counted, scale_text};
 
 /// The network's name.
 pub const NAME: &str = "SPAN";
@@ -116,7 +116,8 @@ pub fn build(weights: Weights) -> Result<Built, ImportError> {
         x = network.layers.graph.pixel_shuffle(&x, factor);
     }
     let details = format!(
-        "{blocks} blocks of {features} features, {}",
+        "{} of {features} features, {}",
+        counted(blocks, "block"),
         scale_text(factor, 1)
     );
     network.layers.finish(&x, details)
