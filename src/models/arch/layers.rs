@@ -30,6 +30,11 @@ impl Layers {
         (layers, input)
     }
 
+    /// The network's name.
+    pub fn network(&self) -> &'static str {
+        self.network
+    }
+
     /// A convolution with a square kernel that keeps rows and columns: `outputs` × `inputs` × `kernel` × `kernel`, and a
     /// bias if there is one.
     ///

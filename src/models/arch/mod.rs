@@ -1,13 +1,17 @@
 //! Owns the table of networks that are known by the names and shapes of their tensors, one file each. Never knows which
 //! kind of file the tensors came from.
 
+mod attention;
 mod compact;
+mod ends;
 mod guess;
 mod layers;
 mod rrdb;
 mod span;
+mod swinir;
 mod upcunet;
 mod waifu2x;
+mod windows;
 
 use super::error::ImportError;
 use super::weights::Weights;
@@ -51,6 +55,7 @@ const ARCHITECTURES: &[Architecture] = &[
     architecture!(compact),
     architecture!(upcunet),
     architecture!(waifu2x),
+    architecture!(swinir),
 ];
 
 /// First parts of names under which some trainers put the whole network.
