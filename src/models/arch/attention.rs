@@ -5,7 +5,7 @@ use super::super::error::ImportError;
 use super::super::graph::Value;
 use super::Layers;
 use super::layers::sizes;
-use super::windows::{Frame, Grid, HeadSize};
+use super::windows::{Frame, Grid, HeadSize, Pattern};
 
 /// Longest side of a window: the largest that is known is 32, and the pairs of its pixels grow with the fourth power.
 const SIDE_MAX: usize = 32;
@@ -19,7 +19,8 @@ pub struct Attention {
     pub channels: usize,
     /// The windows.
     pub grid: Grid,
-    side: usize,
+    /// Their side.
+    pub side: usize,
     /// The line of the table of distances for each pair of pixels.
     index: Value,
     /// What keeps opposite borders apart where the windows are moved.
@@ -30,7 +31,7 @@ impl Attention {
     /// In windows of `side` × `side` of pictures of so many channels that are as large as `x`, channels first.
     pub fn new(net: &mut Layers, x: &Value, channels: usize, side: usize) -> Self {
         let frame = Frame::of(net, x);
-        let grid = Grid::new(net, &frame, [side; 2], channels);
+        let grid = Grid::new(net, &frame, [side; 2], channels, Pattern::Block);
         Self {
             channels,
             side,
@@ -51,13 +52,13 @@ impl Attention {
         let bias = net.pair_bias(&table, &self.index, [pixels, pixels]);
 
         let x = net.rolled(x, [by, by]);
-        let x = self.grid.windows(net, &x, channels);
+        let x = self.grid.windows(net, &x);
         let x = net.linear(&x, &format!("{name}.qkv"), [3 * channels, channels])?;
-        let [q, k, v] = net.heads(&x, pixels, heads);
+        let [q, k, v] = net.heads(&x, heads);
         let mut biases = vec![&bias];
         biases.extend(moved.then_some(&self.apart));
         let x = net.attend([&q, &k, &v], heads.scale(), &biases);
-        let x = net.joined(&x, pixels, heads);
+        let x = net.joined(&x, heads);
         let x = net.linear(&x, &format!("{name}.proj"), [channels, channels])?;
         let x = self.grid.picture(net, &x);
         Ok(net.rolled(&x, [-by, -by]))

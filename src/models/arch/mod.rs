@@ -5,6 +5,7 @@ mod attention;
 mod compact;
 mod ends;
 mod guess;
+mod hat;
 mod layers;
 mod rrdb;
 mod span;
@@ -55,6 +56,7 @@ const ARCHITECTURES: &[Architecture] = &[
     architecture!(compact),
     architecture!(upcunet),
     architecture!(waifu2x),
+    architecture!(hat),
     architecture!(swinir),
 ];
 

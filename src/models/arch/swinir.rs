@@ -122,7 +122,5 @@ fn block(
     let y = net.layer_norm(x, &format!("{name}.norm1"), body.channels)?;
     let y = body.among(net, &y, &format!("{name}.attn"), moved)?;
     let x = net.graph.add(x, &y);
-    let y = net.layer_norm(&x, &format!("{name}.norm2"), body.channels)?;
-    let y = net.mlp(&y, &format!("{name}.mlp"), body.channels)?;
-    Ok(net.graph.add(&x, &y))
+    net.residual_mlp(&x, name, body.channels)
 }

@@ -4,7 +4,7 @@
 //! Never knows a network.
 
 use super::super::error::ImportError;
-use super::super::graph::{Value, float, int, ints};
+use super::super::graph::{Conv, Value, float, int, ints};
 use super::super::weights::Tensor;
 use super::Layers;
 use super::layers::sizes;
@@ -15,6 +15,9 @@ const APART: f32 = -100.0;
 
 /// What keeps a norm from dividing by zero, PyTorch's.
 const NORM_EPSILON: f32 = 1e-5;
+
+/// What keeps the scaling to length 1 from dividing by zero, PyTorch's.
+const LENGTH_LEAST: f32 = 1e-12;
 
 impl Layers {
     /// x · weightᵀ + bias along the last axis; `weight`: outputs × inputs.
@@ -111,6 +114,16 @@ impl Layers {
         self.linear(&x, &format!("{name}.fc2"), [channels, hidden])
     }
 
+    /// x + MLP(norm(x)), of the tensors `NAME.norm2` and `NAME.mlp`.
+    ///
+    /// # Errors
+    /// As [`Layers::linear`].
+    pub fn residual_mlp(&mut self, x: &Value, name: &str, channels: usize) -> Result<Value, ImportError> {
+        let y = self.layer_norm(x, &format!("{name}.norm2"), channels)?;
+        let y = self.mlp(&y, &format!("{name}.mlp"), channels)?;
+        Ok(self.graph.add(x, &y))
+    }
+
     /// A bias for each pair of pixels of a window and each head, out of a table with one for each distance.
     /// `index`: for each pair its line in the table. Heads × pixels × pixels seen.
     pub fn pair_bias(&mut self, table: &Value, index: &Value, [pixels, seen]: [usize; 2]) -> Value {
@@ -133,18 +146,48 @@ impl Layers {
     }
 
     /// Windows whose channels are `PARTS` values of each head, one part after the other, as that many with heads.
-    pub fn heads<const PARTS: usize>(&mut self, x: &Value, pixels: usize, size: HeadSize) -> [Value; PARTS] {
-        let shape = [0, 0, pixels, PARTS * size.heads, size.channels].map(|len| len as i64);
-        let x = self.reshape(x, &shape);
+    pub fn heads<const PARTS: usize>(&mut self, x: &Value, size: HeadSize) -> [Value; PARTS] {
+        let x = self.reshape(x, &[0, 0, -1, (PARTS * size.heads) as i64, size.channels as i64]);
         let x = self.transpose(&x, &[0, 1, 3, 2, 4]);
         self.graph.nodes_of("Split", &[&x], vec![int("axis", 2)])
     }
 
     /// The reverse of [`Layers::heads`] for one part.
-    pub fn joined(&mut self, x: &Value, pixels: usize, size: HeadSize) -> Value {
+    pub fn joined(&mut self, x: &Value, size: HeadSize) -> Value {
         let x = self.transpose(x, &[0, 1, 3, 2, 4]);
-        let shape = [0, 0, pixels, size.heads * size.channels].map(|len| len as i64);
-        self.reshape(&x, &shape)
+        self.reshape(&x, &[0, 0, -1, (size.heads * size.channels) as i64])
+    }
+
+    /// What each channel gathers from the channels of its head by how alike they are over all pixels of a window; the
+    /// likenesses are multiplied by a `temperature` for each head. As [`Layers::attend`], with channels for pixels.
+    pub fn attend_channels(&mut self, [q, k, v]: [&Value; 3], temperature: &Value) -> Value {
+        let [q, k] = [q, k].map(|x| {
+            let length = self.graph.node("ReduceL2", &[x], vec![ints("axes", &[3])]);
+            let least = self.graph.scalar(LENGTH_LEAST);
+            let length = self.graph.node("Max", &[&length, &least], Vec::new());
+            self.graph.node("Div", &[x, &length], Vec::new())
+        });
+        let q = self.transpose(&q, &[0, 1, 2, 4, 3]);
+        let likeness = self.graph.node("MatMul", &[&q, &k], Vec::new());
+        let likeness = self.graph.mul(&likeness, temperature);
+        let shares = self.graph.node("Softmax", &[&likeness], vec![int("axis", -1)]);
+        // Pixels stay rows: (shares · vᵀ)ᵀ = v · sharesᵀ.
+        let shares = self.transpose(&shares, &[0, 1, 2, 4, 3]);
+        self.graph.node("MatMul", &[v, &shares], Vec::new())
+    }
+
+    /// A convolution of 3 × 3 for each channel by itself, that keeps rows and columns.
+    ///
+    /// # Errors
+    /// As [`Layers::linear`].
+    pub fn depthwise(&mut self, x: &Value, name: &str, channels: usize) -> Result<Value, ImportError> {
+        let weight = self.take(&format!("{name}.weight"), &[channels, 1, 3, 3])?;
+        let bias = self.take_optional(&format!("{name}.bias"), &[channels])?;
+        let layout = Conv {
+            groups: channels,
+            ..Conv::padded(1)
+        };
+        Ok(self.graph.conv(x, weight, bias, layout))
     }
 }
 
@@ -190,12 +233,25 @@ impl Frame {
     }
 }
 
+/// Which pixels are of one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pattern {
+    /// Neighbours, as many as the window has rows and columns.
+    Block,
+    /// As many, and spread over the picture evenly.
+    Spread,
+    /// All that are at the same place of a block: as many as there are blocks, spread over the picture.
+    Phase,
+}
+
 /// The cutting of pictures of a frame and so many channels into windows.
 pub struct Grid {
     window: [usize; 2],
-    /// Tiles × rows of windows × rows of a window × columns of windows × columns of a window × channels.
+    pattern: Pattern,
+    channels: usize,
+    /// Tiles, rows as two numbers, columns as two numbers, channels: the picture, cut.
     cut: Value,
-    /// Tiles × rows of windows × columns of windows × rows of a window × columns of a window × channels.
+    /// The same numbers, those of windows before those of pixels.
     sorted: Value,
     /// Tiles × rows × columns × channels.
     whole: Value,
@@ -203,49 +259,74 @@ pub struct Grid {
     columns: Value,
 }
 
-/// Puts the two halves of a length, windows and pixels of one, where they belong.
-const SWAP: [usize; 6] = [0, 1, 3, 2, 4, 5];
-
 impl Grid {
     /// Windows of so many rows and columns.
-    pub fn new(net: &mut Layers, frame: &Frame, window: [usize; 2], channels: usize) -> Self {
-        let length = |net: &mut Layers, len: usize| net.graph.ints(&[len as i64]);
-        let [high, wide] = window.map(|side| length(net, side));
-        let channels = length(net, channels);
+    pub fn new(
+        net: &mut Layers,
+        frame: &Frame,
+        window: [usize; 2],
+        channels: usize,
+        pattern: Pattern,
+    ) -> Self {
+        let [high, wide, deep] = [window[0], window[1], channels].map(|len| net.graph.ints(&[len as i64]));
         let down = net.graph.node("Div", &[&frame.rows, &high], Vec::new());
         let across = net.graph.node("Div", &[&frame.columns, &wide], Vec::new());
-        let mut shape = |parts: &[&Value]| net.graph.node("Concat", parts, vec![int("axis", 0)]);
+        let mut shape = |parts: [&Value; 4]| {
+            let [a, b, c, d] = parts;
+            let parts = [&frame.tiles, a, b, c, d, &deep];
+            net.graph.node("Concat", &parts, vec![int("axis", 0)])
+        };
+        let cut = match pattern {
+            Pattern::Block | Pattern::Phase => shape([&down, &high, &across, &wide]),
+            Pattern::Spread => shape([&high, &down, &wide, &across]),
+        };
+        let sorted = match pattern {
+            Pattern::Block | Pattern::Spread => shape([&down, &across, &high, &wide]),
+            Pattern::Phase => shape([&high, &wide, &down, &across]),
+        };
+        let whole = [&frame.tiles, &frame.rows, &frame.columns, &deep];
         Self {
             window,
-            cut: shape(&[&frame.tiles, &down, &high, &across, &wide, &channels]),
-            sorted: shape(&[&frame.tiles, &down, &across, &high, &wide, &channels]),
-            whole: shape(&[&frame.tiles, &frame.rows, &frame.columns, &channels]),
+            pattern,
+            channels,
+            cut,
+            sorted,
+            whole: net.graph.node("Concat", &whole, vec![int("axis", 0)]),
             rows: frame.rows.clone(),
             columns: frame.columns.clone(),
         }
     }
 
-    /// Pixels of a window.
+    /// Pixels of a block.
     pub fn pixels(&self) -> usize {
         self.window[0] * self.window[1]
     }
 
     /// A picture, channels last, as windows.
-    pub fn windows(&self, net: &mut Layers, x: &Value, channels: usize) -> Value {
+    pub fn windows(&self, net: &mut Layers, x: &Value) -> Value {
         let x = net.graph.node("Reshape", &[x, &self.cut], Vec::new());
-        let x = net.transpose(&x, &SWAP);
-        net.reshape(&x, &[0, -1, self.pixels() as i64, channels as i64])
+        let (order, windows, pixels): (_, i64, i64) = match self.pattern {
+            Pattern::Block => ([0, 1, 3, 2, 4, 5], -1, self.pixels() as i64),
+            Pattern::Spread => ([0, 2, 4, 1, 3, 5], -1, self.pixels() as i64),
+            Pattern::Phase => ([0, 2, 4, 1, 3, 5], self.pixels() as i64, -1),
+        };
+        let x = net.transpose(&x, &order);
+        net.reshape(&x, &[0, windows, pixels, self.channels as i64])
     }
 
     /// The reverse of [`Grid::windows`].
     pub fn picture(&self, net: &mut Layers, x: &Value) -> Value {
         let x = net.graph.node("Reshape", &[x, &self.sorted], Vec::new());
-        let x = net.transpose(&x, &SWAP);
+        let order = match self.pattern {
+            Pattern::Block => [0, 1, 3, 2, 4, 5],
+            Pattern::Spread | Pattern::Phase => [0, 3, 1, 4, 2, 5],
+        };
+        let x = net.transpose(&x, &order);
         net.graph.node("Reshape", &[&x, &self.whole], Vec::new())
     }
 
     /// What to add to likenesses in windows of a picture that was [rolled](Layers::rolled) by so much: in the last ones
-    /// pixels of opposite borders meet and must not see each other. Windows × 1 × pixels × pixels.
+    /// pixels of opposite borders meet and must not see each other. Windows × 1 × pixels × pixels; of blocks only.
     pub fn apart(&self, net: &mut Layers, [rows, columns]: [usize; 2]) -> Value {
         let down = came_round(net, &self.rows, rows);
         let across = came_round(net, &self.columns, columns);
