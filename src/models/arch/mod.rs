@@ -7,6 +7,7 @@ mod ends;
 mod guess;
 mod hat;
 mod layers;
+mod omnisr;
 mod rrdb;
 mod span;
 mod swinir;
@@ -56,6 +57,7 @@ const ARCHITECTURES: &[Architecture] = &[
     architecture!(compact),
     architecture!(upcunet),
     architecture!(waifu2x),
+    architecture!(omnisr),
     architecture!(hat),
     architecture!(swinir),
 ];

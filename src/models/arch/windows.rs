@@ -45,10 +45,24 @@ impl Layers {
     /// # Errors
     /// As [`Layers::linear`].
     pub fn layer_norm(&mut self, x: &Value, name: &str, channels: usize) -> Result<Value, ImportError> {
+        self.layer_norm_within(x, name, channels, NORM_EPSILON)
+    }
+
+    /// [`Layers::layer_norm`] with something else that keeps it from dividing by zero.
+    ///
+    /// # Errors
+    /// As [`Layers::linear`].
+    pub fn layer_norm_within(
+        &mut self,
+        x: &Value,
+        name: &str,
+        channels: usize,
+        epsilon: f32,
+    ) -> Result<Value, ImportError> {
         let weight = self.take(&format!("{name}.weight"), &[channels])?;
         let bias = self.take(&format!("{name}.bias"), &[channels])?;
         let (weight, bias) = (self.graph.constant(weight), self.graph.constant(bias));
-        let attributes = vec![int("axis", -1), float("epsilon", NORM_EPSILON)];
+        let attributes = vec![int("axis", -1), float("epsilon", epsilon)];
         Ok(self
             .graph
             .node("LayerNormalization", &[x, &weight, &bias], attributes))
