@@ -346,12 +346,12 @@ fn unknown_networks_are_guessed_at() {
         refusal(weights(&shapes))
     };
     let mut names = vec!["conv_after_body.bias".to_owned()];
-    names.extend((0..40).map(|block| format!("layers.{block}.residual_group.overlap_attn.qkv.weight")));
+    names.extend((0..40).map(|block| format!("layers.{block}.residual_group.hf_blocks.0.attn.temperature")));
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     assert_eq!(
         guess(&names),
-        "its tensors are of no network that can be imported: closest to HAT, which is not translated; \
-         \"layers.0.residual_group.overlap_attn.qkv.weight\", \"layers.1.residual_group.overlap_attn.qkv.weight\" \
+        "its tensors are of no network that can be imported: closest to CRAFT, which is not translated; \
+         \"layers.0.residual_group.hf_blocks.0.attn.temperature\", \"layers.1.residual_group.hf_blocks.0.attn.temperature\" \
          and 39 more do not fit"
     );
     assert_eq!(
