@@ -8,7 +8,7 @@ use super::layers::sizes;
 use super::windows::{Frame, Grid, HeadSize, Pattern};
 
 /// Longest side of a window: the largest that is known is 32, and the pairs of its pixels grow with the fourth power.
-const SIDE_MAX: usize = 32;
+pub const SIDE_MAX: usize = 32;
 
 /// The tensor with a bias for each distance (lines) and head (columns).
 pub const TABLE: &str = "relative_position_bias_table";

@@ -3,6 +3,7 @@
 
 mod attention;
 mod compact;
+mod dat;
 mod ends;
 mod guess;
 mod hat;
@@ -58,6 +59,7 @@ const ARCHITECTURES: &[Architecture] = &[
     architecture!(upcunet),
     architecture!(waifu2x),
     architecture!(omnisr),
+    architecture!(dat),
     architecture!(hat),
     architecture!(swinir),
 ];
