@@ -91,3 +91,116 @@ fn tensor(name: &str, info: &TensorInfo, data: &[u8]) -> Result<Tensor, ImportEr
         bytes.ok_or_else(|| ImportError::Damaged(format!("the values of {name} are not all there")))?;
     Ok(Tensor::new(info.shape.clone(), number.widen(bytes, 0..count)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that was written by `scripts/make-test-weights.py`.
+    macro_rules! file {
+        ($name:literal) => {
+            include_bytes!(concat!(
+                "../../tests/fixtures/models/st-",
+                $name,
+                ".safetensors"
+            ))
+            .as_slice()
+        };
+    }
+
+    const SAME: [&[u8]; 4] = [file!("plain"), file!("half"), file!("bfloat"), file!("both")];
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    fn error(header: &str, data: &[u8]) -> String {
+        read(&file(header, data)).unwrap_err().to_string()
+    }
+
+    /// In every precision, and with the average beside the last step of training.
+    #[test]
+    fn what_the_official_library_writes_is_read() {
+        for bytes in SAME {
+            let weights = read(bytes).unwrap();
+            assert_eq!(weights.names().collect::<Vec<_>>(), ["a.bias", "a.weight", "n"]);
+            let tensor = |name| weights.get(name).unwrap();
+            assert_eq!(tensor("a.weight").shape(), [2, 3, 1, 1]);
+            assert_eq!(tensor("a.weight").values(), [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0]);
+            assert_eq!(tensor("a.bias").values(), [0.5, -1.25]);
+            assert_eq!(tensor("n"), &Tensor::new(vec![], vec![7.0]));
+        }
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused_wherever_it_ends_and_no_changed_byte_does_harm() {
+        for bytes in SAME {
+            let mut changed = bytes.to_vec();
+            for at in 0..bytes.len() {
+                assert!(read(&bytes[..at]).is_err());
+                for bit in 0..8 {
+                    changed[at] = bytes[at] ^ (1 << bit);
+                    if let Err(error) = read(&changed) {
+                        let line = error.to_string();
+                        assert!(
+                            line.chars().count() < 400 && !line.chars().any(char::is_control),
+                            "{line:?}"
+                        );
+                    }
+                }
+                changed[at] = bytes[at];
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_that_overflow_are_refused() {
+        assert!(read(&[0xFF; 64]).is_err());
+        assert!(
+            read(&[&[0xFF; 8][..], b"{}"].concat())
+                .unwrap_err()
+                .to_string()
+                .contains("header has")
+        );
+        let max = u64::MAX;
+        let shape = format!(r#"{{"a":{{"dtype":"F32","shape":[{max},{max}],"data_offsets":[0,4]}}}}"#);
+        assert!(error(&shape, &[0; 4]).contains("damaged"));
+        // Nothing is added up to more than can be counted: 2⁶⁴ − 1 bytes in nine tensors.
+        let most = (1_u128 << 61) - 1;
+        let place = |index: u128| [index * most, ((index + 1) * most).min(u128::from(max))];
+        let tensors = (0..9).map(|index| {
+            let [start, end] = place(index);
+            let len = end - start;
+            format!(r#""{index}":{{"dtype":"U8","shape":[{len}],"data_offsets":[{start},{end}]}}"#)
+        });
+        let header = format!("{{{}}}", tensors.collect::<Vec<_>>().join(","));
+        assert!(
+            error(&header, b"").contains("ends too early"),
+            "{}",
+            error(&header, b"")
+        );
+    }
+
+    #[test]
+    fn other_things_are_told_apart() {
+        assert!(read(b"").unwrap_err().to_string().contains("no safetensors"));
+        assert!(
+            read(b"PK\x03\x04 an archive")
+                .unwrap_err()
+                .to_string()
+                .contains("no safetensors")
+        );
+        assert!(error("{}", b"").contains("no tensors"));
+        assert!(error("{}", b"more").contains("no tensor"));
+        let eight = r#"{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}"#;
+        assert!(error(eight, &[0]).contains("stored as F8_E4M3"));
+        let deep = format!(r#"{{"a":{}"#, "[".repeat(100_000));
+        assert!(
+            error(&deep, b"").contains("recursion limit"),
+            "{}",
+            error(&deep, b"")
+        );
+        let line = r#"{"a\nb":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+        assert!(error(line, &[0]).contains("called a?b"));
+    }
+}

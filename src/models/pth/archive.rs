@@ -96,6 +96,7 @@ fn directory(bytes: &[u8]) -> Option<(u64, usize)> {
     let tail = bytes.get(from..)?;
     let end = from + tail.windows(4).rposition(|window| window == b"PK\x05\x06")?;
     let (count, offset) = (u16_at(bytes, end + 10)?, u32_at(bytes, end + 16)?);
+    bytes.get(end + END_SIZE + usize::from(u16_at(bytes, end + 20)?)..)?;
     let large = || {
         let locator = end.checked_sub(LOCATOR_SIZE)?;
         let end = usize::try_from(u64_at(bytes, locator + 8)?).ok()?;
