@@ -96,14 +96,21 @@ impl<'a> Bin<'a> {
 
     fn floats(&mut self, count: usize) -> Result<Vec<f32>, BinError> {
         let bytes = self.take(count, 4)?;
-        Ok(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+        Ok(bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect())
     }
 
     /// So many items of so many bytes each.
     fn take(&mut self, items: usize, each: u64) -> Result<&'a [u8], BinError> {
         let wanted = (items as u64).saturating_mul(each);
         let left = self.rest.len();
-        let split = usize::try_from(wanted).ok().and_then(|at| self.rest.split_at_checked(at));
+        let split = usize::try_from(wanted)
+            .ok()
+            .and_then(|at| self.rest.split_at_checked(at));
         let (taken, rest) = split.ok_or(BinError::Short { wanted, left })?;
         self.rest = rest;
         Ok(taken)

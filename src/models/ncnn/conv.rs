@@ -39,7 +39,11 @@ impl Window {
         let grouped = layer.kind.ends_with("DepthWise");
         Ok(Self {
             outputs: layer.count(0, 0, 1, CHANNELS_MAX)?,
-            groups: if grouped { layer.count(7, 1, 1, CHANNELS_MAX)? } else { 1 },
+            groups: if grouped {
+                layer.count(7, 1, 1, CHANNELS_MAX)?
+            } else {
+                1
+            },
             kernel: pair(1, 11, 0)?,
             dilation: pair(2, 12, 1)?,
             stride: pair(3, 13, 1)?,
@@ -55,8 +59,11 @@ impl Window {
 
     /// Channels that each group takes, if the number of weights is a whole multiple.
     fn inputs_per_group(&self) -> Option<usize> {
-        let each = self.outputs.checked_mul(self.kernel[0])?.checked_mul(self.kernel[1])?;
-        (self.weights % each == 0).then_some(self.weights / each)
+        let each = self
+            .outputs
+            .checked_mul(self.kernel[0])?
+            .checked_mul(self.kernel[1])?;
+        self.weights.is_multiple_of(each).then_some(self.weights / each)
     }
 
     /// Checks the weights against the blob that is taken, and gives the channels that each group takes.
@@ -165,22 +172,30 @@ pub(super) fn convolution(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob
     let mut attributes = window.attributes();
     let mut x = blob.value.clone();
     let mut keeps_size = point;
+    let filling = layer.float(18, 0.0)?;
     match border(layer, &window)? {
-        Border::Auto(mode) => attributes.push(text("auto_pad", mode)),
+        Border::Auto(mode) if filling == 0.0 => attributes.push(text("auto_pad", mode)),
+        Border::Auto(_) => {
+            return Err(layer.refused("a convolution in steps with a border that is not zero"));
+        }
         Border::Fixed(borders) => {
             keeps_size &= borders == [0; 4];
-            let value = layer.float(18, 0.0)?;
-            if value == 0.0 || borders == [0; 4] {
+            if filling == 0.0 || borders == [0; 4] {
                 attributes.push(ints("pads", &borders));
             } else {
-                x = super::shaping::pad(t, &x, "constant", borders, value);
+                x = super::shaping::pad(t, &x, "constant", borders, filling);
             }
         }
     }
-    if layer.float(18, 0.0)? != 0.0 && attributes.iter().any(|a| a.name.as_deref() == Some("auto_pad")) {
-        return Err(layer.refused("a convolution in steps with a border that is not zero"));
-    }
-    let value = multiply(t, layer, "Conv", &x, weights, (window.bias, window.outputs), attributes)?;
+    let value = multiply(
+        t,
+        layer,
+        "Conv",
+        &x,
+        weights,
+        (window.bias, window.outputs),
+        attributes,
+    )?;
     let layout = if keeps_size { blob.layout } else { Layout::Image };
     Ok(Blob {
         value: fused_activation(t, layer, value)?,

@@ -104,8 +104,20 @@ fn power(t: &mut Translation<'_>, layer: &Layer, x: &Value) -> Result<Value, Imp
 /// A layer that is one activation. All types that nothing translates end here.
 pub(super) fn activation_layer(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, ImportError> {
     let known = [
-        "AbsVal", "Clip", "Dropout", "ELU", "GELU", "HardSigmoid", "HardSwish", "Mish", "Power", "ReLU",
-        "Sigmoid", "Softplus", "Swish", "TanH",
+        "AbsVal",
+        "Clip",
+        "Dropout",
+        "ELU",
+        "GELU",
+        "HardSigmoid",
+        "HardSwish",
+        "Mish",
+        "Power",
+        "ReLU",
+        "Sigmoid",
+        "Softplus",
+        "Swish",
+        "TanH",
     ];
     if !known.contains(&layer.kind.as_str()) {
         return Err(layer.refused(format!("of the type {}", super::param::shown(&layer.kind))));
@@ -122,7 +134,9 @@ pub(super) fn activation_layer(t: &mut Translation<'_>, layer: &Layer) -> Result
             1.0 => x.clone(),
             kept => t.graph.scale(x, kept),
         },
-        "ELU" => t.graph.node("Elu", &[x], vec![float("alpha", layer.float(0, 0.1)?)]),
+        "ELU" => t
+            .graph
+            .node("Elu", &[x], vec![float("alpha", layer.float(0, 0.1)?)]),
         "GELU" => gelu(t, x, layer.flag(0)?),
         "HardSigmoid" => hard_sigmoid(t, layer, x, layer.float(0, 0.2)?, layer.float(1, 0.5)?)?,
         "HardSwish" => hard_swish(t, layer, x, layer.float(0, 0.2)?, layer.float(1, 0.5)?)?,
@@ -232,10 +246,7 @@ fn broadcast(layer: &Layer, a: &Blob, b: &Blob) -> Result<(Layout, usize), Impor
             return Err(layer.refused("a BinaryOp of a vector along the columns"));
         }
         if blob.channels != 1 && blob.channels != channels {
-            return Err(layer.damaged(format_args!(
-                "joins {} and {} channels",
-                a.channels, b.channels
-            )));
+            return Err(layer.damaged(format_args!("joins {} and {} channels", a.channels, b.channels)));
         }
     }
     Ok((layout, channels))
@@ -305,7 +316,11 @@ pub(super) fn eltwise(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, Im
         other => return Err(layer.refused(format!("the Eltwise {other}"))),
     };
     if !factors.is_empty() && factors.len() != blobs.len() {
-        return Err(layer.damaged(format_args!("has {} factors for {} blobs", factors.len(), blobs.len())));
+        return Err(layer.damaged(format_args!(
+            "has {} factors for {} blobs",
+            factors.len(),
+            blobs.len()
+        )));
     }
     let mut terms = blobs.iter().enumerate().map(|(at, blob)| match factors.get(at) {
         None | Some(1.0) => blob.value.clone(),

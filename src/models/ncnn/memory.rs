@@ -44,7 +44,11 @@ pub(super) fn scale(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, Impo
     let factors = t.graph.constant(factors);
     let value = t.graph.mul(&blob.value, &factors);
     let blob = blob.with(value);
-    if layer.flag(1)? { add(t, layer, &blob) } else { Ok(blob) }
+    if layer.flag(1)? {
+        add(t, layer, &blob)
+    } else {
+        Ok(blob)
+    }
 }
 
 fn scale_by_blob(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, ImportError> {
@@ -84,13 +88,23 @@ pub(super) fn batch_norm(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob,
     let epsilon = layer.float(1, 0.0)?;
     let mut stored = || t.plain(layer, blob.channels);
     let (slopes, means, variances, biases) = (stored()?, stored()?, stored()?, stored()?);
-    let deviations = variances.iter().map(|variance| match (variance + epsilon).sqrt() {
-        0.0 => LEAST_DEVIATION,
-        deviation => deviation,
-    });
-    let factors: Vec<f32> = slopes.iter().zip(deviations).map(|(slope, d)| slope / d).collect();
+    let deviations = variances
+        .iter()
+        .map(|variance| match (variance + epsilon).sqrt() {
+            0.0 => LEAST_DEVIATION,
+            deviation => deviation,
+        });
+    let factors: Vec<f32> = slopes
+        .iter()
+        .zip(deviations)
+        .map(|(slope, d)| slope / d)
+        .collect();
     let shifts = means.iter().zip(&factors).map(|(mean, factor)| mean * factor);
-    let summands = biases.iter().zip(shifts).map(|(bias, shift)| bias - shift).collect();
+    let summands = biases
+        .iter()
+        .zip(shifts)
+        .map(|(bias, shift)| bias - shift)
+        .collect();
     let [factors, summands] =
         [factors, summands].map(|values| t.graph.constant(Tensor::new(vec![blob.channels, 1, 1], values)));
     let scaled = t.graph.mul(&blob.value, &factors);
@@ -101,7 +115,7 @@ pub(super) fn batch_norm(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob,
 /// `MemoryData`: a blob that the file holds, the same for all tiles.
 pub(super) fn memory_data(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, ImportError> {
     if !layer.inputs.is_empty() || layer.int(11, 0)? != 0 {
-        return Err(layer.refused("a MemoryData of more than three axes"));
+        return Err(layer.refused("a MemoryData that takes something, or of more than three axes"));
     }
     let length = |id: i32| layer.count(id, 0, 0, EXTENT_MAX);
     // Axes as a later layer's three see them: a vector and the first of two axes are channels.

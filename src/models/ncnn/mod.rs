@@ -77,7 +77,10 @@ fn ends(layers: &[Layer]) -> Result<(String, String), ImportError> {
     let taken: BTreeSet<&str> = names(layers, |layer| &layer.inputs);
     let inputs: Vec<&str> = if layers.iter().any(|layer| layer.kind == "Input") {
         let inputs = layers.iter().filter(|layer| layer.kind == "Input");
-        inputs.flat_map(|layer| &layer.outputs).map(String::as_str).collect()
+        inputs
+            .flat_map(|layer| &layer.outputs)
+            .map(String::as_str)
+            .collect()
     } else {
         taken.difference(&made).copied().collect()
     };
@@ -105,7 +108,11 @@ fn not_one(what: &str, names: &[&str]) -> ImportError {
     let some = if some.is_empty() {
         String::new()
     } else {
-        format!(" ({}{})", some.join(", "), if names.len() > SHOWN { ", …" } else { "" })
+        format!(
+            " ({}{})",
+            some.join(", "),
+            if names.len() > SHOWN { ", …" } else { "" }
+        )
     };
     ImportError::Format(format!(
         "its network has {} {what}s{some}, where an upscaler has 1",

@@ -88,7 +88,10 @@ impl Layer {
 
     /// A setting that is a list of whole numbers; empty if not given.
     pub fn ints(&self, id: i32) -> Result<Vec<i64>, ImportError> {
-        self.array(id)?.iter().map(|value| self.whole(id, *value)).collect()
+        self.array(id)?
+            .iter()
+            .map(|value| self.whole(id, *value))
+            .collect()
     }
 
     /// A setting that is a list of numbers; empty if not given.

@@ -22,7 +22,11 @@ pub(super) fn pooling(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, Im
         1 => true,
         other => return Err(layer.refused(format!("the Pooling {other}"))),
     };
-    let all = if average { "GlobalAveragePool" } else { "GlobalMaxPool" };
+    let all = if average {
+        "GlobalAveragePool"
+    } else {
+        "GlobalMaxPool"
+    };
     if layer.flag(4)? {
         let value = t.graph.node(all, &[&blob.value], Vec::new());
         return Ok(Blob {
@@ -78,7 +82,11 @@ fn windows(layer: &Layer, average: bool) -> Result<(&'static str, Vec<AttributeP
             attributes.push(int("ceil_mode", i64::from(full)));
         }
         SAME_UPPER | SAME_LOWER if !average && border == [0; 4] => {
-            let name = if mode == SAME_UPPER { "SAME_UPPER" } else { "SAME_LOWER" };
+            let name = if mode == SAME_UPPER {
+                "SAME_UPPER"
+            } else {
+                "SAME_LOWER"
+            };
             attributes.push(text("auto_pad", name));
         }
         other => return Err(layer.refused(format!("a Pooling with the border {other}"))),
@@ -98,7 +106,7 @@ pub(super) fn reduction(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, 
         *axis = if *axis < 0 { *axis + 3 } else { *axis };
     }
     axes.sort_unstable();
-    let pixels = !(layer.int(1, 1)? != 0) && axes == [1, 2] && layer.float(2, 1.0)? == 1.0;
+    let pixels = layer.int(1, 1)? == 0 && axes == [1, 2] && layer.float(2, 1.0)? == 1.0;
     let operator = match layer.int(0, 0)? {
         3 if pixels => "GlobalAveragePool",
         4 if pixels => "GlobalMaxPool",
@@ -106,7 +114,11 @@ pub(super) fn reduction(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, 
     };
     Ok(Blob {
         value: t.graph.node(operator, &[&blob.value], Vec::new()),
-        layout: if layer.flag(4)? { Layout::Pixel } else { Layout::Vector },
+        layout: if layer.flag(4)? {
+            Layout::Pixel
+        } else {
+            Layout::Vector
+        },
         channels: blob.channels,
     })
 }

@@ -4,7 +4,7 @@ use super::super::error::ImportError;
 use super::super::graph::{Graph, Value, float, int, text};
 use super::param::Layer;
 use super::translate::{Blob, EXTENT_MAX, Layout, Translation, image};
-use crate::inference::onnx::proto::{AttributeProto, DataType};
+use crate::inference::onnx::proto::AttributeProto;
 
 /// Factors by which one layer enlarges.
 const FACTOR_MAX: usize = 64;
@@ -33,19 +33,21 @@ pub(super) fn interp(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, Imp
         (blob, Target::Lengths(lengths))
     } else {
         let blob = t.one_image(layer)?;
-        let target = target(t, layer, kind, &blob)?;
+        let target = target(t, layer)?;
         (blob, target)
     };
     let nothing = Graph::absent();
     let value = match target {
         Target::Factors(factors) => {
             let factors = t.graph.floats(&factors);
-            t.graph.node("Resize", &[&blob.value, &nothing, &factors], attributes)
+            t.graph
+                .node("Resize", &[&blob.value, &nothing, &factors], attributes)
         }
         Target::Lengths(lengths) => {
             let kept = t.lengths(&blob.value, 0..2);
             let lengths = t.graph.node("Concat", &[&kept, &lengths], vec![int("axis", 0)]);
-            t.graph.node("Resize", &[&blob.value, &nothing, &nothing, &lengths], attributes)
+            t.graph
+                .node("Resize", &[&blob.value, &nothing, &nothing, &lengths], attributes)
         }
     };
     Ok(Blob {
@@ -63,8 +65,17 @@ enum Target {
 }
 
 fn attributes(layer: &Layer, kind: i64) -> Result<Vec<AttributeProto>, ImportError> {
-    let between = if layer.flag(6)? { "align_corners" } else { "half_pixel" };
-    let between = |mode| vec![text("mode", mode), text("coordinate_transformation_mode", between)];
+    let between = if layer.flag(6)? {
+        "align_corners"
+    } else {
+        "half_pixel"
+    };
+    let between = |mode| {
+        vec![
+            text("mode", mode),
+            text("coordinate_transformation_mode", between),
+        ]
+    };
     Ok(match kind {
         NEAREST => vec![
             text("mode", "nearest"),
@@ -81,7 +92,7 @@ fn attributes(layer: &Layer, kind: i64) -> Result<Vec<AttributeProto>, ImportErr
     })
 }
 
-fn target(t: &mut Translation<'_>, layer: &Layer, kind: i64, blob: &Blob) -> Result<Target, ImportError> {
+fn target(t: &mut Translation<'_>, layer: &Layer) -> Result<Target, ImportError> {
     let rows = layer.count(3, 0, 0, EXTENT_MAX)?;
     let columns = layer.count(4, 0, 0, EXTENT_MAX)?;
     if rows > 0 && columns > 0 {
@@ -89,24 +100,15 @@ fn target(t: &mut Translation<'_>, layer: &Layer, kind: i64, blob: &Blob) -> Res
         return Ok(Target::Lengths(lengths));
     }
     let factors = [layer.float(1, 1.0)?, layer.float(2, 1.0)?];
-    if factors.iter().any(|factor| !(*factor > 0.0 && *factor <= FACTOR_MAX as f32)) {
+    if factors
+        .iter()
+        .any(|factor| !(*factor > 0.0 && *factor <= FACTOR_MAX as f32))
+    {
         return Err(layer.refused(format!("an Interp by {factors:?}")));
     }
-    if kind == NEAREST || factors.iter().all(|factor| factor.fract() == 0.0) {
-        let [rows, columns] = factors;
-        return Ok(Target::Factors([1.0, 1.0, rows, columns]));
-    }
-    // ncnn rounds the size first and steps by the rounded ratio; by factors, ONNX would step by the factor.
-    let lengths = t.lengths(&blob.value, 2..4);
-    let lengths = cast(t, &lengths, DataType::Float);
-    let factors = t.graph.floats(&factors);
-    let lengths = t.graph.mul(&lengths, &factors);
-    let lengths = t.graph.node("Floor", &[&lengths], Vec::new());
-    Ok(Target::Lengths(cast(t, &lengths, DataType::Int64)))
-}
-
-fn cast(t: &mut Translation<'_>, value: &Value, to: DataType) -> Value {
-    t.graph.node("Cast", &[value], vec![int("to", i64::from(to as i32))])
+    // Where a length is rounded, ncnn stepped by the rounded ratio until 2026; now it steps by the factor, as PyTorch does.
+    let [rows, columns] = factors;
+    Ok(Target::Factors([1.0, 1.0, rows, columns]))
 }
 
 /// `PixelShuffle`: channels become pixels.
@@ -139,10 +141,9 @@ pub(super) fn reorg(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, Impo
     let mut value = t.graph.node("SpaceToDepth", &[&blob.value], attributes);
     if !layer.flag(1)? {
         // ONNX puts the place in the block before the channel.
-        let order: Vec<i64> = (0..channels)
-            .map(|index| ((index % area) * blob.channels + index / area) as i64)
-            .collect();
-        let order = t.indices(layer, &order)?;
+        let order = t.indices(layer, channels, |index| {
+            (index % area) * blob.channels + index / area
+        })?;
         value = t.graph.node("Gather", &[&value, &order], vec![int("axis", 1)]);
     }
     Ok(Blob {

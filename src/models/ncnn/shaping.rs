@@ -68,7 +68,11 @@ pub(super) fn slice(t: &mut Translation<'_>, layer: &Layer) -> Result<Vec<Blob>,
     let mut made = Vec::new();
     for part in 0..parts {
         let last = part + 1 == parts;
-        let given = if cuts.is_empty() { sizes.get(part) } else { cuts.get(part) };
+        let given = if cuts.is_empty() {
+            sizes.get(part)
+        } else {
+            cuts.get(part)
+        };
         let end = match (given.copied(), length) {
             (None, _) if cuts.is_empty() || !last => {
                 return Err(layer.damaged(format_args!("does not say how long its {parts} parts are")));
@@ -110,7 +114,13 @@ fn cut(t: &mut Translation<'_>, x: &Value, axis: usize, start: i64, end: i64) ->
 /// The channels that a cut leaves.
 fn left(layer: &Layer, channels: usize, start: i64, end: i64) -> Result<usize, ImportError> {
     let length = channels as i64;
-    let place = |place: i64| if place < 0 { length.saturating_add(place) } else { place };
+    let place = |place: i64| {
+        if place < 0 {
+            length.saturating_add(place)
+        } else {
+            place
+        }
+    };
     let (start, end) = (place(start), place(end).min(length));
     if (0..end).contains(&start) {
         Ok((end - start) as usize)
@@ -195,11 +205,19 @@ fn crop_by_places(
     if axes.len() != starts.len() || axes.len() != ends.len() || axes.len() > 3 {
         return Err(layer.damaged("has not as many starts as ends and axes"));
     }
-    let whole = cropped.clone();
+    let mut done = Vec::new();
     for ((start, end), along) in starts.iter().zip(ends).zip(axes) {
         let start = if *start == TO_THE_END { 0 } else { *start };
-        let end = if matches!(*end, TO_THE_END | 0) { i64::MAX } else { *end };
-        let along = axis(layer, &whole, along)?;
+        let end = if matches!(*end, TO_THE_END | 0) {
+            i64::MAX
+        } else {
+            *end
+        };
+        let along = axis(layer, &cropped, along)?;
+        if done.contains(&along) {
+            return Err(layer.damaged("crops an axis twice"));
+        }
+        done.push(along);
         cropped = keep(t, layer, cropped, along, start, end)?;
     }
     Ok(cropped)
@@ -217,7 +235,9 @@ fn crop_to_blob(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, ImportEr
     let starts = t.graph.ints(&[row, column]);
     let ends = t.graph.add(&lengths, &starts);
     let axes = t.graph.ints(&[2, 3]);
-    let value = t.graph.node("Slice", &[&blob.value, &starts, &ends, &axes], Vec::new());
+    let value = t
+        .graph
+        .node("Slice", &[&blob.value, &starts, &ends, &axes], Vec::new());
     let last_channel = first_channel + reference.channels as i64;
     if last_channel > blob.channels as i64 {
         return Err(layer.damaged(format_args!(
@@ -257,9 +277,17 @@ fn pad_all(
 /// `Padding` by a value, by a value for each channel, by the nearest pixel or by reflection.
 pub(super) fn padding(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, ImportError> {
     let blob = t.one_image(layer)?;
-    let border = [layer.int(0, 0)?, layer.int(2, 0)?, layer.int(1, 0)?, layer.int(3, 0)?];
+    let border = [
+        layer.int(0, 0)?,
+        layer.int(2, 0)?,
+        layer.int(1, 0)?,
+        layer.int(3, 0)?,
+    ];
     let border = lengths(layer, border)?;
-    let around = [layer.count(7, 0, 0, EXTENT_MAX)?, layer.count(8, 0, 0, EXTENT_MAX)?];
+    let around = [
+        layer.count(7, 0, 0, EXTENT_MAX)?,
+        layer.count(8, 0, 0, EXTENT_MAX)?,
+    ];
     let mode = match layer.int(4, 0)? {
         0 => "constant",
         1 => "edge",

@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 
 use super::super::error::ImportError;
-use super::super::graph::{Graph, Value};
+use super::super::graph::{Graph, Value, int};
 use super::super::weights::Tensor;
 use super::bin::{Bin, BinError};
 use super::param::{Layer, shown};
 use super::{conv, elementwise, memory, pooling, resample, shaping};
+use crate::inference::onnx::proto::ModelProto;
 
 /// Channels of one blob: far above any upscaler, and far below what overflows.
 const CHANNELS_MAX: usize = 1 << 18;
@@ -141,7 +142,9 @@ impl<'a> Translation<'a> {
     /// `Split` gives its one blob several names; `Noop` gives each of its blobs another one.
     fn same(&self, layer: &Layer) -> Result<Vec<Blob>, ImportError> {
         if layer.kind == "Noop" {
-            return self.inputs(layer).map(|blobs| blobs.into_iter().cloned().collect());
+            return self
+                .inputs(layer)
+                .map(|blobs| blobs.into_iter().cloned().collect());
         }
         let blob = self.one(layer)?;
         Ok(vec![blob; layer.outputs.len()])
@@ -208,26 +211,29 @@ impl<'a> Translation<'a> {
         Ok(Tensor::new(vec![channels, 1, 1], values))
     }
 
-    /// A list of indices that the file does not hold, of which there may not be too many.
-    pub fn indices(&mut self, layer: &Layer, indices: &[i64]) -> Result<Value, ImportError> {
-        self.indices += indices.len();
+    /// `count` indices that the file does not hold, of which there may not be too many.
+    pub fn indices(
+        &mut self,
+        layer: &Layer,
+        count: usize,
+        index: impl Fn(usize) -> usize,
+    ) -> Result<Value, ImportError> {
+        self.indices = self.indices.saturating_add(count);
         if self.indices > INDICES_MAX {
             return Err(layer.refused("one of too many that reorder channels"));
         }
-        Ok(self.graph.ints(indices))
+        let indices: Vec<i64> = (0..count).map(|at| index(at) as i64).collect();
+        Ok(self.graph.ints(&indices))
     }
 
     /// The lengths of a value's axes from one to before another, as a list that is known when the network runs.
     pub fn lengths(&mut self, of: &Value, axes: std::ops::Range<usize>) -> Value {
-        let attributes = vec![
-            super::super::graph::int("start", axes.start as i64),
-            super::super::graph::int("end", axes.end as i64),
-        ];
+        let attributes = vec![int("start", axes.start as i64), int("end", axes.end as i64)];
         self.graph.node("Shape", &[of], attributes)
     }
 
     /// The finished network, if its one result is an image and no weights are left.
-    pub fn finish(self, output: &str, facts: &[(&str, &str)]) -> Result<Model, ImportError> {
+    pub fn finish(self, output: &str, facts: &[(&str, &str)]) -> Result<ModelProto, ImportError> {
         let left = self.bin.left();
         if left > 0 {
             return Err(ImportError::Damaged(format!(
@@ -245,9 +251,6 @@ impl<'a> Translation<'a> {
         }
     }
 }
-
-/// The finished network.
-pub(super) type Model = crate::inference::onnx::proto::ModelProto;
 
 /// Refuses constants where only blobs that differ from tile to tile are translated.
 pub(super) fn moving(layer: &Layer, blob: &Blob) -> Result<(), ImportError> {
