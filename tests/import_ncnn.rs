@@ -52,7 +52,8 @@ fn size(picture: &Tensor) -> Size {
 
 /// A model of this network. What probing would find is read off the two sizes: random weights look like no upscaler.
 fn model(name: &str, from: Size, to: Size) -> Model {
-    let [param, bin] = ["param", "bin"].map(|end| std::fs::read(folder().join(format!("{name}.{end}"))).unwrap());
+    let [param, bin] =
+        ["param", "bin"].map(|end| std::fs::read(folder().join(format!("{name}.{end}"))).unwrap());
     let imported = ncnn::read(&param, &bin).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(imported.details.starts_with("ncnn, "), "{}", imported.details);
     let mut model = Model::built_in("span-x4").unwrap();

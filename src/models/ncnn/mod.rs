@@ -1,8 +1,8 @@
 //! Owns the import of ncnn networks: a `.param` text and its `.bin` of weights become an ONNX model that computes the
 //! same. Never knows the scale, the crop or the range of a network: the card's probing finds them.
 //!
-//! What each layer means follows ncnn's own sources (its `src/layer`, BSD-3-Clause), read and not copied. `tests.rs`
-//! compares with what ncnn itself computes, by way of `scripts/make-test-ncnn.py`.
+//! What each layer means follows ncnn's own sources (its `src/layer`, BSD-3-Clause), read and not copied.
+//! `tests/import_ncnn.rs` compares with what ncnn itself computes.
 
 mod bin;
 mod conv;
