@@ -76,7 +76,7 @@ impl Attention {
     ) -> Result<(Value, HeadSize), ImportError> {
         let name = format!("{name}.{TABLE}");
         let [_, heads] = sizes(net.network(), &net.weights, &name)?;
-        if self.channels % heads != 0 {
+        if !self.channels.is_multiple_of(heads) {
             return Err(ImportError::Shape {
                 network: net.network(),
                 found: vec![lines, heads],

@@ -100,13 +100,20 @@ fn window(weights: &Weights) -> Result<[usize; 2], ImportError> {
         _ => [0.0; 2],
     };
     let fits = |side: f32| side.fract() == 0.0 && (1.0..=SIDE_MAX as f32).contains(&side);
-    let window = sides.map(|side| if fits(side) { side as usize } else { 0 });
-    if window.contains(&0) || (2 * window[0] - 1) * (2 * window[1] - 1) != lines {
-        return Err(ImportError::UnknownNetwork(format!(
-            "closest to {NAME}; its {lines} distances fit no window up to {SIDE_MAX} px"
-        )));
+    let window = sides.map(|side| if fits(side) { side as usize } else { 1 });
+    if all_distances(window) == values {
+        return Ok(window);
     }
-    Ok(window)
+    Err(ImportError::UnknownNetwork(format!(
+        "closest to {NAME}; its {lines} distances fit no window up to {SIDE_MAX} px"
+    )))
+}
+
+/// Rows and columns between two pixels of a window, all that there are.
+fn all_distances(window: [usize; 2]) -> Vec<f32> {
+    let [rows, columns] = window.map(|side| side as i64);
+    let all = (1 - rows..rows).flat_map(|row| (1 - columns..columns).map(move |column| [row, column]));
+    all.flatten().map(|distance| distance as f32).collect()
 }
 
 /// Greatest common divisor.
@@ -154,9 +161,7 @@ fn features(
 
 impl Half {
     fn new(net: &mut Layers, frame: &Frame, window: [usize; 2], channels: usize) -> Self {
-        let [rows, columns] = window.map(|side| side as i64);
-        let all = (1 - rows..rows).flat_map(|row| (1 - columns..columns).map(move |column| [row, column]));
-        let all: Vec<f32> = all.flatten().map(|distance| distance as f32).collect();
+        let all = all_distances(window);
         let all = net.graph.constant(Tensor::new(vec![all.len() / 2, 2], all));
         let three = Grid::new(net, frame, window, 3 * channels, Pattern::Block);
         Self {
