@@ -1,17 +1,12 @@
-//! Any text and any weights give a network or one line. The text ends at the first zero byte; weights follow.
-//!
-//! Good seeds are the `.param` and `.bin` of tests/fixtures/models/ncnn-*, with a zero byte between them.
-
+//! Any pair of files for the reader of ncnn networks: a text, a zero, and the weights.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use upscaled::models::ncnn;
 
-fuzz_target!(|data: &[u8]| {
-    let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
-    let (param, bin) = data.split_at(end);
-    let bin = bin.get(1..).unwrap_or_default();
-    if let Err(error) = ncnn::read(param, bin) {
-        assert!(!error.to_string().contains('\n'), "more than one line");
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (param, bin) = bytes.split_at(end);
+    if let Err(error) = ncnn::read(param, bin.get(1..).unwrap_or_default()) {
+        assert!(!error.to_string().contains('\n'), "one line");
     }
 });
