@@ -107,7 +107,7 @@ pub fn inspect(bytes: &[u8], directory: Option<&Path>) -> Result<ModelFile, Onnx
 }
 
 /// Version of the standard operators.
-fn opset(model: &ModelProto) -> Option<i64> {
+pub(super) fn opset(model: &ModelProto) -> Option<i64> {
     let standard = |domain: &Option<String>| matches!(domain.as_deref(), None | Some("" | "ai.onnx"));
     model
         .opset_import
@@ -149,7 +149,7 @@ fn refuse_custom_operators(model: &ModelProto, parts: &Parts<'_>) -> Result<(), 
 }
 
 /// The one input that has to be given. Old exporters list the weights among the inputs, too.
-fn only_input(graph: &GraphProto) -> Result<&ValueInfoProto, OnnxError> {
+pub(super) fn only_input(graph: &GraphProto) -> Result<&ValueInfoProto, OnnxError> {
     let dense = graph.initializer.iter();
     let sparse = graph
         .sparse_initializer
@@ -254,7 +254,7 @@ fn weights(tensors: &[&TensorProto], directory: Option<&Path>) -> Result<(u64, V
     Ok((total, files.paths()))
 }
 
-fn name(value: &ValueInfoProto) -> &str {
+pub(super) fn name(value: &ValueInfoProto) -> &str {
     value.name.as_deref().unwrap_or_default()
 }
 

@@ -94,6 +94,12 @@ pub enum OnnxError {
         "its node {0} works on the bits of half-precision numbers; export the model with float32 weights"
     )]
     NotWidenable(String),
+    /// A network of which no half-precision variant can be made. The text says why.
+    #[error("it has no half-precision variant: {0}")]
+    NotNarrowable(String),
+    /// An input or output that cannot be made one that is fed here. The text says why.
+    #[error("it cannot be fed: {0}")]
+    NotAdaptable(String),
 }
 
 impl From<OnnxError> for Fault {

@@ -1,20 +1,27 @@
 //! Owns the reading and rewriting of ONNX files without ONNX Runtime: what a model takes and gives ([`inspect`]),
-//! weights from beside it ([`embed`]), half precision made single ([`widen`]), and the format itself ([`proto`]).
+//! weights from beside it ([`embed`]), half precision made single ([`widen`]) and single made half ([`narrow`]),
+//! interfaces made ones that are fed here ([`adapt`]), what is told about it ([`note`]), and the format itself
+//! ([`proto`]).
 //! Never runs a model, and never trusts one: files come from strangers.
 
 pub mod proto;
 
+mod adapt;
 mod check;
+mod edit;
 mod error;
 mod external;
+mod narrow;
 mod scan;
 mod tensor;
 mod walk;
 mod widen;
 
+pub use adapt::{Adapt, adapt, note};
 pub use check::{ElementType, ModelFile, inspect};
 pub use error::OnnxError;
 pub use external::embed;
+pub use narrow::narrow;
 pub use scan::FILE_BYTES_MAX;
 pub use widen::widen;
 
