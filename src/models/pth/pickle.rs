@@ -16,6 +16,9 @@ const STACK_MAX: usize = 1 << 16;
 /// Containers that are open within one another. Python itself gives up at about a thousand.
 const MARKS_MAX: usize = 1000;
 
+/// Letters of the name of a storage, which is a number. Each tensor looks it up.
+const KEY_MAX: usize = 64;
+
 /// Reads the pickle that begins at `at`, and moves `at` behind it. What it holds is added to `heap`.
 pub(super) fn read<'a>(
     bytes: &'a [u8],
@@ -307,7 +310,9 @@ impl<'a> Machine<'a, '_> {
             (Global::OrderedDict, []) => self.heap.dict(),
             (Global::OrderedDict, [pairs]) => {
                 // Python 2's: a list of lists of two.
-                let pairs = self.heap.items(*pairs);
+                let pairs = *pairs;
+                self.heap.hold(self.heap.items(pairs).len())?;
+                let pairs = self.heap.items(pairs);
                 let items: Vec<_> = pairs
                     .iter()
                     .flat_map(|pair| self.heap.items(*pair))
@@ -364,6 +369,9 @@ impl<'a> Machine<'a, '_> {
             };
             return Err(ImportError::Forbidden(format!("{kind} from outside of it")));
         };
+        if key.len() > KEY_MAX {
+            return Err(damaged("a storage has a name that PyTorch does not give"));
+        }
         let view = id.get(5).map(|view| self.heap.items(*view)).unwrap_or_default();
         let (first, len) = match view {
             [_, first, len, ..] => (whole(*first)?, whole(*len)?),

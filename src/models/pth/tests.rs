@@ -326,6 +326,11 @@ fn instructions_and_memory_are_bounded() {
     let pairs = [b"](", &b"NN\x86".repeat(1000)[..], b"eq\x010"].concat();
     let copies = b"ccollections\nOrderedDict\nh\x01\x85R0".repeat(2000);
     assert!(bounded([pairs, copies].concat()));
+    // The same, of pairs that are none: nothing is copied, but all are walked.
+    let pairs = [b"](", &b")".repeat(60_000)[..], b"eq\x010"].concat();
+    assert!(bounded(
+        [pairs, b"ccollections\nOrderedDict\nh\x01\x85R0".repeat(2000)].concat()
+    ));
     // Lengths that are not there.
     for long in [
         &b"\x8B\xFF\xFF\xFF\xFF"[..],

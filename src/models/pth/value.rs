@@ -120,8 +120,8 @@ pub(super) struct Heap<'a> {
 }
 
 impl<'a> Heap<'a> {
-    /// Makes room for so many values more.
-    fn hold(&mut self, count: usize) -> Result<(), ImportError> {
+    /// Makes room for so many values more, held or walked.
+    pub fn hold(&mut self, count: usize) -> Result<(), ImportError> {
         self.held = self.held.saturating_add(count);
         if self.held > HELD_MAX {
             return Err(ImportError::TooLarge(
