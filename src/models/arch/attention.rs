@@ -120,3 +120,31 @@ pub fn side_of(network: &'static str, lines: usize) -> Result<usize, ImportError
         ))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a window of 2 rows and 3 columns the table has 3 × 5 distances.
+    #[test]
+    fn pairs_of_pixels_find_their_distance() {
+        let lines = distances([2, 3]);
+        assert_eq!(lines.len(), 36);
+        let line = |from: usize, to: usize| lines[6 * from + to];
+        // Each pixel and itself: the middle of the table.
+        assert!((0..6).all(|pixel| line(pixel, pixel) == 7));
+        // The last pixel seen from the first is one row down and two columns right, and the other way round.
+        assert_eq!((line(0, 5), line(5, 0)), (0, 14));
+        assert_eq!((line(0, 1), line(0, 3)), (6, 2));
+    }
+
+    #[test]
+    fn sides_come_from_the_table_and_are_bounded() {
+        for side in [1, 4, 7, 8, 16, 32] {
+            assert_eq!(side_of("SwinIR", (2 * side - 1) * (2 * side - 1)), Ok(side));
+        }
+        let error = side_of("SwinIR", 65 * 65).unwrap_err().to_string();
+        assert!(error.contains("SwinIR") && error.contains("4225"), "{error}");
+        assert!(side_of("SwinIR", 50).is_err() && side_of("SwinIR", usize::MAX).is_err());
+    }
+}

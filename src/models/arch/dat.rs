@@ -388,3 +388,36 @@ fn batch_norm(net: &mut Layers, x: &Value, name: &str, channels: usize) -> Resul
     let attributes = vec![float("epsilon", BATCH_EPSILON)];
     Ok(net.graph.node("BatchNormalization", &inputs, attributes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: Vec<f32>, lines: usize) -> Weights {
+        let mut weights = Weights::default();
+        weights.insert(DISTANCES, Tensor::new(vec![lines, 2], values));
+        weights
+    }
+
+    #[test]
+    fn windows_come_from_their_distances() {
+        for window in [[2, 4], [8, 32], [1, 1]] {
+            let distances = all_distances(window);
+            let lines = distances.len() / 2;
+            assert_eq!(super::window(&of(distances, lines)), Ok(window));
+        }
+        let mut distances = all_distances([2, 4]);
+        distances[3] = 9.0;
+        assert!(window(&of(distances, 21)).is_err(), "distances of no window");
+        assert!(window(&of(vec![f32::NAN, 1e30], 1)).is_err(), "no numbers");
+        assert!(window(&of(vec![99.0, 99.0], 1)).is_err(), "larger than any");
+    }
+
+    /// As PyTorch's module does it: in even groups blocks 2, 6, …, in odd ones 0, 4, ….
+    #[test]
+    fn every_fourth_block_moves_its_windows() {
+        let moving = |group| (0..8).filter(|block| moved([group, *block])).collect::<Vec<_>>();
+        assert_eq!(moving(0), [2, 6]);
+        assert_eq!(moving(1), [0, 4]);
+    }
+}

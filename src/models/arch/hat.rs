@@ -279,3 +279,26 @@ fn distances(side: usize, seen: usize) -> Vec<i64> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of PyTorch's module for windows of 2 that see 4, the negative ones counted from the end of 25 lines.
+    #[test]
+    fn distances_to_larger_windows_are_those_of_the_training() {
+        let lines = distances(2, 4);
+        assert_eq!(lines.len(), 4 * 16);
+        assert_eq!(lines[..6], [19, 20, 21, 22, 24, 0]);
+        assert!(lines.iter().all(|line| (0..25).contains(line)));
+    }
+
+    #[test]
+    fn larger_windows_have_a_border_of_whole_pixels() {
+        assert_eq!(seen_side(16, 39 * 39), Ok(24));
+        assert_eq!(seen_side(4, 9 * 9), Ok(6));
+        assert_eq!(seen_side(4, 7 * 7), Ok(4));
+        // A window of 5 around one of 4, and one of 10.
+        assert!(seen_side(4, 8 * 8).is_err() && seen_side(4, 13 * 13).is_err());
+    }
+}

@@ -2,6 +2,8 @@ use super::*;
 use crate::inference::onnx::proto::GraphProto;
 use crate::models::weights::Tensor;
 
+mod damaged;
+
 /// A tensor of this shape.
 fn filled(shape: &[usize]) -> Tensor {
     let count = shape.iter().product();
