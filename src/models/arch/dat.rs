@@ -1,5 +1,6 @@
 //! Owns the building of DAT: blocks with attention among the pixels of long windows, lying and standing, in turn with
-//! blocks with attention among channels over the whole picture. Any windows, depth, number of heads and width.
+//! blocks with attention among channels over the whole picture. Any windows, depth, number of heads and width. Never
+//! pads inside of a block, as the module does where the windows do not fit.
 
 use super::super::error::ImportError;
 use super::super::graph::{Value, float, int};

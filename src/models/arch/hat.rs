@@ -1,5 +1,6 @@
-//! Owns the building of HAT: SwinIR's attention with a convolution beside it, and at the end of each group attention to
-//! windows that overlap. Any window, depth, number of heads and width.
+//! Owns the building of HAT: SwinIR's attention with a convolution beside it, and at the end of each group attention
+//! to windows that overlap. Any window, depth, number of heads and width. Never reads the scale of that convolution,
+//! which no tensor tells.
 
 use super::super::error::ImportError;
 use super::super::graph::{Value, int, text};

@@ -1,5 +1,5 @@
 //! Owns the building of OmniSR: attention among pixels and among channels, inside of blocks and spread over the
-//! picture. Any width, depth and window.
+//! picture. Any width, depth and window. Never pads with black, as the module does where the windows do not fit.
 
 use super::super::error::ImportError;
 use super::super::graph::{Conv, Graph, Value, int, ints, text};

@@ -1,5 +1,5 @@
 //! Owns the building of SwinIR: classical, lightweight, for photographs and without enlargement; any window, depth,
-//! number of heads and width. Knows no absolute positions: nets that have them run at one size.
+//! number of heads and width. Never builds those with absolute positions, which run at one size.
 
 use super::super::error::ImportError;
 use super::super::graph::Value;
