@@ -11,7 +11,6 @@ use super::proto::{
     AttributeProto, DataType, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto,
     StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, TypeValue, ValueInfoProto,
 };
-use super::tensor::type_name;
 use super::{decode, encode};
 
 /// Most pictures of a fixed batch. All but one are the same one again, so each costs the time of one: beyond these a
@@ -431,9 +430,8 @@ fn channels(input: &ValueInfoProto, axes: &[Option<i64>; 4]) -> Result<usize, On
         [_, _, _, Some(PLANES)] => Ok(3),
         [_, None, _, _] => Ok(1),
         [_, Some(others), _, _] => Err(OnnxError::NotAdaptable(format!(
-            "blue first is for three channels, and its input {} of {} has {others}",
-            quoted(name(input)),
-            type_name(element(input).unwrap_or_default())
+            "blue first is for three channels, and its input {} has {others}",
+            quoted(name(input))
         ))),
     }
 }

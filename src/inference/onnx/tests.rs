@@ -1,13 +1,36 @@
 //! What the tests of ONNX files share: the built-in models, and small ones made for one purpose.
 
+mod adapt;
 mod check;
 mod external;
 mod hostile;
+mod narrow;
 mod proto;
 mod widen;
 
+use std::path::PathBuf;
+
+use ort::session::Session;
+
 use super::encode;
 use super::proto::*;
+use crate::inference::Runtime;
+
+/// The model in ONNX Runtime. Without its optimiser, which leaves out casts to half precision and back where it finds
+/// them together, so that a half-precision network would not be one.
+fn session(model: &[u8]) -> Session {
+    let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
+        PathBuf::from,
+    );
+    let runtime = Runtime::load(Some(&library)).expect("ONNX Runtime loads (`make runtime` fetches it)");
+    Session::builder(&runtime.environment)
+        .expect("a session builder")
+        .with_optimization_level(ort::session::builder::GraphOptimizationLevel::Disable)
+        .expect("an option")
+        .commit_from_memory(model)
+        .expect("ONNX Runtime accepts the model")
+}
 
 /// The models of the repository: `(file name, bytes)`.
 fn built_in() -> Vec<(String, Vec<u8>)> {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use super::super::{decode, embed, encode, inspect, widen};
+use super::super::{Adapt, OnnxError, adapt, decode, embed, encode, inspect, narrow, note, widen};
+use super::adapt::{byte_network, network};
 use super::widen::half_network;
 use super::*;
 
@@ -9,21 +10,40 @@ fn use_it(bytes: &[u8]) -> bool {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let inspected = inspect(bytes, Some(&directory));
     if let Err(error) = &inspected {
-        let sentence = error.to_string();
-        assert!(
-            !sentence.chars().any(char::is_control) && sentence.starts_with("it"),
-            "{sentence}"
-        );
+        is_sentence(error);
     }
-    for rewritten in [embed(bytes, &directory), widen(bytes)].into_iter().flatten() {
-        assert!(decode(&rewritten).is_ok(), "what was written can be read");
+    for rewritten in [
+        embed(bytes, &directory),
+        widen(bytes),
+        narrow(bytes),
+        adapt(bytes, &Adapt { bgr: false }),
+        adapt(bytes, &Adapt { bgr: true }),
+        note(bytes, &[("license", "MIT")]),
+    ] {
+        match rewritten {
+            Ok(rewritten) => assert!(decode(&rewritten).is_ok(), "what was written can be read"),
+            Err(error) => is_sentence(&error),
+        }
     }
     inspected.is_ok()
 }
 
+fn is_sentence(error: &OnnxError) {
+    let sentence = error.to_string();
+    assert!(
+        !sentence.chars().any(char::is_control) && sentence.starts_with("it"),
+        "{sentence}"
+    );
+}
+
 /// The small networks that are damaged below.
-fn small() -> [Vec<u8>; 2] {
-    [encode(&nearest()), encode(&half_network(true))]
+fn small() -> [Vec<u8>; 4] {
+    [
+        encode(&nearest()),
+        encode(&half_network(true)),
+        encode(&byte_network(&[3, 3, -1, -1])),
+        encode(&network(DataType::Float, &[1, 3, -1, -1])),
+    ]
 }
 
 proptest! {
@@ -41,7 +61,7 @@ proptest! {
 
     #[test]
     fn damage_anywhere_ends_in_a_sentence(
-        which in 0..2_usize,
+        which in 0..4_usize,
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut bytes = small()[which].clone();
@@ -53,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn a_network_cut_anywhere_is_refused(which in 0..2_usize, cut in any::<prop::sample::Index>()) {
+    fn a_network_cut_anywhere_is_refused(which in 0..4_usize, cut in any::<prop::sample::Index>()) {
         let bytes = &small()[which];
         prop_assert!(!use_it(&bytes[..cut.index(bytes.len())]));
     }

@@ -1,12 +1,8 @@
-use std::path::PathBuf;
-
-use ort::session::Session;
 use ort::value::TensorRef;
 
 use super::super::proto::*;
 use super::super::{ElementType, OnnxError, decode, encode, inspect, widen};
 use super::*;
-use crate::inference::Runtime;
 
 const HALF: i64 = DataType::Float16 as i64;
 const SINGLE: i64 = DataType::Float as i64;
@@ -148,20 +144,9 @@ pub(super) fn half_network(half_ends: bool) -> ModelProto {
     model
 }
 
-/// What ONNX Runtime makes of a picture of 3 × 9 × 11 values. Without its optimiser, which leaves out casts to half
-/// precision and back where it finds them together, so that a half-precision network would not be one.
+/// What ONNX Runtime makes of a picture of 3 × 9 × 11 values.
 fn run(model: &[u8]) -> Vec<f32> {
-    let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
-        PathBuf::from,
-    );
-    let runtime = Runtime::load(Some(&library)).expect("ONNX Runtime loads (`make runtime` fetches it)");
-    let mut session = Session::builder(&runtime.environment)
-        .expect("a session builder")
-        .with_optimization_level(ort::session::builder::GraphOptimizationLevel::Disable)
-        .expect("an option")
-        .commit_from_memory(model)
-        .expect("ONNX Runtime accepts the model");
+    let mut session = session(model);
     let picture: Vec<f32> = (0..3 * 9 * 11)
         .map(|i| (i as f32 * 0.37).sin() * 0.5 + 0.5)
         .collect();
