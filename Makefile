@@ -15,7 +15,7 @@ ETC_DIR := /etc/upscaled
 UNIT_DIR := $(PREFIX)/lib/systemd/system
 
 .DEFAULT_GOAL := help
-.PHONY: help runtime link-runtime build demo test bench test-gpu fmt install uninstall clean
+.PHONY: help runtime link-runtime build demo test bench models test-gpu fmt install uninstall clean
 
 help: ## this list
 	@echo 'upscaled: drop a picture into a folder, find it larger in another one'
@@ -47,6 +47,9 @@ test: link-runtime ## formatting, clippy with warnings as errors, all tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) test --locked
+
+models: build ## fetch Real-ESRGAN's models (43 MB, BSD-3-Clause) and import them
+	@scripts/fetch-models $(BIN)
 
 # Each prints its figures as they come, and again at its end with what was wanted; one that misses does not stop the
 # rest. QUICK=1 leaves out what takes minutes.

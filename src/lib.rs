@@ -41,6 +41,7 @@ pub mod fs_fault;
 pub mod inference;
 pub mod intake;
 pub mod machine;
+pub mod models;
 pub mod pipeline;
 pub mod progress;
 pub mod publish;

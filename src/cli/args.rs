@@ -261,6 +261,19 @@ pub enum ModelsCommand {
         #[command(flatten)]
         json: JsonArg,
     },
+    /// Bring weights: .pth, .safetensors, ncnn (.param beside .bin) and .onnx become models with a name
+    ///
+    /// Nothing of the file is run; the network is recognised by its tensors and built anew. It is examined once, which
+    /// may take a minute, and put into models/ of the state directory.
+    #[command(after_help = IMPORT_HELP)]
+    Import(ImportArgs),
+    /// Take models out of the state directory
+    #[command(after_help = "Example:\n  upscaled models remove mine")]
+    Remove {
+        /// The models' names
+        #[arg(value_name = "M", required = true)]
+        models: Vec<String>,
+    },
     /// Hold what each configured provider makes of a patch against what the processor made of it
     ///
     /// Ends with 1 if one differs by more than a level of 255 (fp32) or is below 50 dB (fp16).
@@ -285,6 +298,36 @@ pub enum ModelsCommand {
         #[command(flatten)]
         json: JsonArg,
     },
+}
+
+/// What `models import` reads.
+const IMPORT_HELP: &str = "Networks whose tensors are recognised (.pth, .safetensors): ESRGAN and Real-ESRGAN, \
+Real-ESRGAN's compact ones (SRVGG), SPAN, Real-CUGAN (UpCunet), waifu2x (upconv_7, vgg_7, cunet), SwinIR. ncnn and ONNX bring their own.
+
+Example:
+  upscaled models import 4x-UltraSharp.pth --licence CC-BY-NC-SA-4.0";
+
+/// `models import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Files of weights
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The model's name; without it the file's
+    #[arg(long, value_name = "N")]
+    pub name: Option<String>,
+    /// Licence of the weights, to be shown
+    #[arg(long, value_name = "TEXT")]
+    pub licence: Option<String>,
+    /// Where the weights come from, to be shown
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+    /// The network takes and gives blue first
+    #[arg(long)]
+    pub bgr: bool,
+    /// An array, one object for each file that was imported.
+    #[command(flatten)]
+    pub json: JsonArg,
 }
 
 /// `config …`

@@ -90,7 +90,12 @@ impl From<ConfigError> for Failure {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
-        Self::new(Exit::Unavailable, error.to_string())
+        let exit = match error {
+            ModelError::Taken { .. } | ModelError::Unwritable { .. } => Exit::Io,
+            ModelError::BuiltIn { .. } => Exit::Usage,
+            _ => Exit::Unavailable,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Owns `upscaled models`: what can upscale, whether it does so everywhere alike, and how fast.
 
+mod import;
+mod remove;
 mod show;
 mod tune;
 mod verify;
@@ -34,6 +36,11 @@ pub fn models(named: Option<&Path>, command: ModelsCommand) -> Result<Exit, Fail
                 let dirs = profile_dirs(catalogue.state_dirs());
                 show::profiles(&mut out, &kept_of(&dirs, &card.sha256))?;
             }
+            Exit::Done
+        }
+        ModelsCommand::Import(args) => import::import(&mut out, &catalogue, &args)?,
+        ModelsCommand::Remove { models } => {
+            remove::remove(&mut out, &config, &catalogue, &models)?;
             Exit::Done
         }
         ModelsCommand::Tune { model, json } => {

@@ -48,6 +48,10 @@ pub struct ModelCard {
     /// What feathering was measured to cost, for rising overlaps up to the first below half a level. Empty where exact
     /// tiles are affordable anyway, and where the shape is fixed: nothing untiled is there to compare with.
     pub seam_errors: Vec<SeamError>,
+    /// How near its half-precision variant comes to it on a natural patch, decibels; `None` where there is no such
+    /// variant. GPUs are given one from 50 dB on.
+    #[serde(default)]
+    pub half_decibels: Option<f64>,
     /// Bytes of the weights.
     pub weights_bytes: u64,
     /// Licence of the weights.
@@ -113,8 +117,8 @@ pub struct Model {
     /// The .onnx file as the processor wants it: everything in one piece, half-precision weights widened (they run
     /// at half speed there).
     pub onnx: Cow<'static, [u8]>,
-    /// The same in one piece, but with its half-precision weights, for devices that want them; `None` where it has
-    /// none.
+    /// Its half-precision variant, for devices that want it: as it was brought, or made of it. `None` where there is
+    /// none, or none that is near enough.
     pub half: Option<Arc<[u8]>>,
     /// What it costs on the CPU provider at fp32, where that is known beforehand.
     pub cpu_profile: Option<Profile>,
@@ -147,6 +151,7 @@ pub fn built_in() -> Vec<Model> {
             pools_globally: false,
             batches: true,
             seam_errors: Vec::new(),
+            half_decibels: None,
             weights_bytes: onnx.len() as u64,
             licence: "Apache-2.0".into(),
             source: "SPAN (Swift Parameter-free Attention Network), 48 channels".into(),

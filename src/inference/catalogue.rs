@@ -6,6 +6,7 @@
 //! are read when a session is opened and belong to that session.
 
 pub mod apart;
+mod bring;
 mod cards;
 mod file;
 
@@ -14,10 +15,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::bring::Brought;
 use self::cards::CardCache;
 use self::file::{BroughtFile, Identities};
 use super::InferenceError;
 use super::card::{self, Model, ModelCard};
+use super::half;
 use super::library::{LibraryError, Runtime};
 use super::reference::{REFERENCE_MAX_BYTES, Reference};
 use crate::error::{Disposition, Fault, Reason, ReasonCode, one_line};
@@ -34,6 +37,9 @@ const NAME_MAX_BYTES: usize = 200;
 
 /// The file name's end of a reference beside its card.
 const REFERENCE: &str = "reference";
+
+/// That of its half-precision variant.
+const HALF: &str = "half";
 
 /// How often a file that changes while it is read is tried before that is called an error.
 const READS_MAX: usize = 3;
@@ -78,6 +84,32 @@ pub enum ModelError {
         /// What was found.
         why: String,
     },
+    /// Another model has the name.
+    #[error(
+        "the name {name:?} is taken by {by}; give another with --name, or remove that one with `upscaled models remove`"
+    )]
+    Taken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        by: String,
+    },
+    /// It cannot be removed.
+    #[error(
+        "{name} is inside the program and cannot be removed; a folder that does not name it does not use it"
+    )]
+    BuiltIn {
+        /// The name.
+        name: String,
+    },
+    /// The directory of models, or a file in it, cannot be changed.
+    #[error("cannot write {path}: {why}; let this user write there, or name another state_dir")]
+    Unwritable {
+        /// The file.
+        path: String,
+        /// The system's words.
+        why: String,
+    },
     /// It has to be examined, and there is nothing to run it with.
     #[error(transparent)]
     Library(#[from] LibraryError),
@@ -113,6 +145,7 @@ type Notice = Box<dyn Fn(&str) + Send + Sync>;
 pub struct Catalogue {
     state_dirs: Vec<PathBuf>,
     library: Option<PathBuf>,
+    fs: SharedFilesystem,
     cards: CardCache,
     notice: Notice,
     /// Who examines; `None`: this process.
@@ -156,7 +189,8 @@ impl Catalogue {
     /// has to be examined.
     pub fn new(state_dirs: Vec<PathBuf>, library: Option<PathBuf>, fs: SharedFilesystem) -> Self {
         Self {
-            cards: CardCache::new(state_dirs.clone(), fs),
+            cards: CardCache::new(state_dirs.clone(), Arc::clone(&fs)),
+            fs,
             state_dirs,
             library,
             notice: Box::new(|text| tracing::info!("{text}")),
@@ -240,6 +274,19 @@ impl Catalogue {
                 Ok(reference)
             }
         }
+    }
+
+    /// The model's half-precision variant, which GPUs are faster with, if it has one that is near enough.
+    pub fn half(&self, model: &Model) -> Option<Arc<[u8]>> {
+        let near_enough = |decibels| decibels >= half::DECIBELS_MIN;
+        if !model.card.half_decibels.is_some_and(near_enough) {
+            return None;
+        }
+        let kept = || {
+            self.cards
+                .get_beside(&model.card.sha256, HALF, file::FILE_MAX_BYTES)
+        };
+        model.half.clone().or_else(|| kept().map(Arc::from))
     }
 
     /// Every model that has a name, the built-in ones first, then the files by name, each with what is known of it.
@@ -368,31 +415,38 @@ impl Catalogue {
     fn known_or_examined(&self, name: &str, path: &Path, file: BroughtFile) -> Result<ModelCard, ModelError> {
         let name = card_name(name, path);
         if let Some(card) = self.cards.get(&file.sha256) {
-            return Ok(file::named(card, name, path));
+            return Ok(file::named(card, name, file.source));
         }
-        (self.notice)(&format!(
-            "examining the model {}; once, it may take a minute",
-            shown(path)
-        ));
+        (self.notice)(&format!("examining the model {name}; once, it may take a minute"));
         let Some(program) = &self.program else {
             return self.examined_here(file, name, path);
         };
         let library = Runtime::locate(self.library.as_deref())?;
-        let sha256 = file.sha256.clone();
+        let (sha256, source) = (file.sha256.clone(), file.source.clone());
         // Not in memory twice while it is examined.
         drop(file);
         let card = apart::examine(program, &library, &self.state_dirs, path)?;
         if card.sha256 != sha256 {
             return Err(changing(path));
         }
-        Ok(file::named(card, name, path))
+        Ok(file::named(card, name, source))
     }
 
     fn examined_here(&self, file: BroughtFile, name: String, path: &Path) -> Result<ModelCard, ModelError> {
         let runtime = Runtime::load(self.library.as_deref())?;
         let card = file.examine(&runtime, name, path)?;
-        self.cards.put(&card);
-        let model = file.into_model(card);
+        let mut model = file.into_model(card);
+        match half::make(&runtime, &model) {
+            Ok(Some(half)) => {
+                model.card.half_decibels = Some(half.decibels);
+                if half.decibels >= half::DECIBELS_MIN && model.half.is_none() {
+                    self.cards.keep(&model.card.sha256, HALF, &half.onnx);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!("no half-precision variant of {}: {error}", shown(path)),
+        }
+        self.cards.put(&model.card);
         // Now, while it is known to run, and not at the first `verify`, whose result it would be.
         if let Err(error) = self.reference(&runtime, &model) {
             tracing::warn!("no reference could be made of {}: {error}", shown(path));

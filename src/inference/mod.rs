@@ -5,6 +5,7 @@ pub mod arena;
 pub mod card;
 pub mod catalogue;
 pub mod classify;
+mod half;
 pub mod learned;
 pub mod library;
 pub mod measure;
@@ -23,6 +24,7 @@ use crate::size::Size;
 
 pub use card::{Model, ModelCard};
 pub use catalogue::{Catalogue, ModelError};
+pub use half::DECIBELS_MIN as HALF_DECIBELS_MIN;
 pub use library::{LibraryError, Runtime, forbid_telemetry};
 pub use profile::{Learned, Profile};
 pub use providers::SkippedProvider;

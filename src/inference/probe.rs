@@ -135,6 +135,11 @@ impl From<ProbeError> for Fault {
     }
 }
 
+/// The natural patch, cut or mirrored to this size: 3 planes, 0..1.
+pub(super) fn natural_patch(size: Size) -> Vec<f32> {
+    content::patch(size, super::PLANES)
+}
+
 /// A radius beyond this is not paid for: with tiles of 256 pixels the halo is then two thirds of what is computed.
 const LARGEST_HALO_PX: u32 = 48;
 
@@ -210,6 +215,7 @@ fn examine(net: &mut Net<'_>, facts: &ProbeInput) -> Result<ModelCard, Refusal> 
         pools_globally: reach == Reach::Everything,
         batches,
         seam_errors,
+        half_decibels: None,
         weights_bytes: facts.weights_bytes,
         licence: text(&facts.licence),
         source: text(&facts.source),

@@ -61,9 +61,11 @@ pub fn device_name(provider: Provider, device_id: u32) -> String {
     }
 }
 
-/// Whether the network runs in half precision.
-pub fn precision_name(provider: Provider, precision: Precision) -> &'static str {
+/// Whether the network runs in half precision. `has_half`: there is a half-precision variant of the model, which CUDA
+/// needs and TensorRT does not.
+pub fn precision_name(provider: Provider, precision: Precision, has_half: bool) -> &'static str {
     match (provider, precision) {
+        (Provider::Cuda, Precision::Fp16) if has_half => "fp16",
         (Provider::Tensorrt, Precision::Auto | Precision::Fp16) => "fp16",
         _ => "fp32",
     }
@@ -92,7 +94,7 @@ fn tensorrt(settings: &ProviderSettings<'_>) -> ExecutionProviderDispatch {
     ep::TensorRT::default()
         .with_device_id(i32::try_from(settings.device_id).unwrap_or(0))
         .with_max_workspace_size(workspace_bytes)
-        .with_fp16(precision_name(Provider::Tensorrt, settings.precision) == "fp16")
+        .with_fp16(precision_name(Provider::Tensorrt, settings.precision, false) == "fp16")
         .with_engine_cache(true)
         .with_engine_cache_path(&engines)
         .with_engine_cache_prefix(prefix)

@@ -47,22 +47,32 @@ pub struct Difference {
     pub decibels: f64,
 }
 
+impl Difference {
+    /// How far results of 0..1 are from those that are due.
+    pub fn between(values: &[f32], due: &[f32]) -> Self {
+        let (mut largest, mut squares) = (0.0f64, 0.0f64);
+        for (value, due) in values.iter().zip(due) {
+            let apart = f64::from(*value) - f64::from(*due);
+            largest = largest.max(apart.abs());
+            squares += apart * apart;
+        }
+        // Rounding to steps is the least that can be told; without a floor, equal results would be infinitely good.
+        let mean = (squares / values.len().max(1) as f64).max(1e-12);
+        Self {
+            levels: largest * 255.0,
+            decibels: -10.0 * mean.log10(),
+        }
+    }
+}
+
 impl Reference {
     /// Runs the patch on the processor.
     ///
     /// # Errors
     /// Those of the session.
     pub fn make(runtime: &Runtime, model: &Model) -> Result<Self, InferenceError> {
-        let settings = SessionSettings {
-            providers: vec![Provider::Cpu],
-            device_id: 0,
-            threads: None,
-            precision: Precision::Fp32,
-            engines_dir: PathBuf::new(),
-        };
-        let (mut upscaler, _) = OrtUpscaler::open(runtime, model.clone(), settings, MAKING_BYTES)?;
         let window = window(&model.card);
-        let (output, values) = run(&mut upscaler, window, MAKING_BYTES)?;
+        let (output, values) = on_processor(runtime, model, window, &patch(window))?;
         let values = values.into_iter().map(|value| (value * STEPS).round() as u16);
         Ok(Self {
             window,
@@ -80,7 +90,7 @@ impl Reference {
         upscaler: &mut dyn Upscaler,
         device_bytes: u64,
     ) -> Result<Difference, InferenceError> {
-        let (output, values) = run(upscaler, self.window, device_bytes)?;
+        let (output, values) = run(upscaler, self.window, &patch(self.window), device_bytes)?;
         if output != self.output {
             let (Size { width, height }, due) = (output, self.output);
             return Err(InferenceError::Model(format!(
@@ -88,18 +98,8 @@ impl Reference {
                 due.width, due.height
             )));
         }
-        let (mut largest, mut squares) = (0.0f64, 0.0f64);
-        for (value, due) in values.iter().zip(&self.values) {
-            let apart = f64::from(*value) - f64::from(*due) / f64::from(STEPS);
-            largest = largest.max(apart.abs());
-            squares += apart * apart;
-        }
-        // Rounding to steps is the least that can be told; without a floor, equal results would be infinitely good.
-        let mean = (squares / values.len().max(1) as f64).max(1e-12);
-        Ok(Difference {
-            levels: largest * 255.0,
-            decibels: -10.0 * mean.log10(),
-        })
+        let due: Vec<f32> = self.values.iter().map(|due| f32::from(*due) / STEPS).collect();
+        Ok(Difference::between(&values, &due))
     }
 
     /// As it is kept.
@@ -142,7 +142,7 @@ impl Reference {
 }
 
 /// The window of the patch: the only one that the model takes, or the least around [`PATCH_PX`] that it accepts.
-fn window(card: &ModelCard) -> Size {
+pub(super) fn window(card: &ModelCard) -> Size {
     if let Some([width, height]) = card.fixed_shape {
         return Size::new(width, height);
     }
@@ -151,16 +151,37 @@ fn window(card: &ModelCard) -> Size {
     Size::new(side, side)
 }
 
+/// What the processor makes of a picture at single precision; as [`run`].
+///
+/// # Errors
+/// Those of the session.
+pub(super) fn on_processor(
+    runtime: &Runtime,
+    model: &Model,
+    window: Size,
+    picture: &[f32],
+) -> Result<(Size, Vec<f32>), InferenceError> {
+    let settings = SessionSettings {
+        providers: vec![Provider::Cpu],
+        device_id: 0,
+        threads: None,
+        precision: Precision::Fp32,
+        engines_dir: PathBuf::new(),
+    };
+    let (mut upscaler, _) = OrtUpscaler::open(runtime, model.clone(), settings, MAKING_BYTES)?;
+    run(&mut upscaler, window, picture, MAKING_BYTES)
+}
+
 /// The result's size, and its values clamped to 0..1. What is not a number becomes 0, far from anything due.
 fn run(
     upscaler: &mut dyn Upscaler,
     window: Size,
+    picture: &[f32],
     device_bytes: u64,
 ) -> Result<(Size, Vec<f32>), InferenceError> {
-    let patch = patch(window);
     upscaler.prepare(window, 1, device_bytes)?;
     let mut result = (Size::new(0, 0), Vec::new());
-    upscaler.upscale(Planes::new(&patch, window), &mut |planes| {
+    upscaler.upscale(Planes::new(picture, window), &mut |planes| {
         let visible = |value: &f32| {
             if value.is_nan() {
                 0.0

@@ -109,7 +109,7 @@ impl OrtUpscaler {
         };
         let mut upscaler = Self {
             runtime: runtime.clone(),
-            place: place(first, &settings),
+            place: place(first, &settings, model.half.is_some()),
             position: 0,
             profile: assumed(&model),
             model,
@@ -132,7 +132,7 @@ impl OrtUpscaler {
     fn open_first_of(&mut self, start: usize, device_bytes: u64, skipped: &mut Vec<SkippedProvider>) -> bool {
         let providers = self.settings.providers.clone();
         for (position, provider) in providers.into_iter().enumerate().skip(start) {
-            self.place = place(provider, &self.settings);
+            self.place = place(provider, &self.settings, self.model.half.is_some());
             self.position = position;
             match self.reopen(device_bytes) {
                 Ok(()) => return true,
@@ -166,7 +166,7 @@ impl OrtUpscaler {
                 ))
             })?;
         }
-        let session = builder.commit_from_memory(&self.model.onnx)?;
+        let session = builder.commit_from_memory(self.onnx())?;
         self.open = Some(OpenSession {
             session,
             _arena: arena,
@@ -187,6 +187,15 @@ impl OrtUpscaler {
         match self.place.provider {
             Provider::Cpu => Ok(builder.with_env_allocators()?),
             provider => Ok(builder.with_execution_providers(providers::registrations(provider, &settings))?),
+        }
+    }
+
+    /// The file for the place where it runs now.
+    fn onnx(&self) -> &[u8] {
+        match &self.model.half {
+            // TensorRT rounds the weights itself, as it sees fit.
+            Some(half) if self.place.provider == Provider::Cuda && self.place.precision == "fp16" => half,
+            _ => &self.model.onnx,
         }
     }
 
@@ -227,11 +236,11 @@ pub(super) fn base_builder(runtime: &Runtime, threads: Option<usize>) -> ort::Re
     }
 }
 
-fn place(provider: Provider, settings: &SessionSettings) -> Place {
+fn place(provider: Provider, settings: &SessionSettings, has_half: bool) -> Place {
     Place {
         provider,
         device: providers::device_name(provider, settings.device_id),
-        precision: providers::precision_name(provider, settings.precision),
+        precision: providers::precision_name(provider, settings.precision, has_half),
     }
 }
 

@@ -2,6 +2,7 @@
 //! bytes in, bytes out. Never runs a network, and never trusts a file: they come from strangers.
 
 pub mod arch;
+pub mod convert;
 pub mod error;
 pub mod graph;
 pub mod ncnn;
@@ -9,6 +10,7 @@ pub mod pth;
 pub mod safetensors;
 pub mod weights;
 
+pub use convert::{Converted, HEAD_BYTES, Kind, convert};
 pub use error::ImportError;
 pub use graph::{Graph, Value};
 pub use weights::{Tensor, Weights};

@@ -11,7 +11,7 @@ use super::{PipelineError, Render, render};
 use crate::budget::Budget;
 use crate::clock::SharedClock;
 use crate::codec::DecodeLimits;
-use crate::config::{Provider, Recipe};
+use crate::config::{Precision, Provider, Recipe};
 use crate::fs::RealFilesystem;
 use crate::inference::learned::{self, Evidence};
 use crate::inference::measure;
@@ -399,7 +399,12 @@ impl ExecutorThread {
             return Ok(());
         }
         self.warm = None;
-        let model = self.settings.catalogue.find(name)?;
+        let mut model = self.settings.catalogue.find(name)?;
+        // Asked for by the configuration only: on the processor nobody needs it, and it would lie about in memory.
+        model.half = match self.settings.session.precision {
+            Precision::Fp16 => self.settings.catalogue.half(&model),
+            Precision::Auto | Precision::Fp32 => None,
+        };
         let known = model.cpu_profile.clone();
         let runtime = Runtime::load(self.settings.library.as_deref())?;
         let (upscaler, skipped) =

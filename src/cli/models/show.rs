@@ -2,8 +2,8 @@
 
 use super::super::exit::Failure;
 use super::super::out::{Out, bytes};
-use crate::inference::ModelCard;
 use crate::inference::profile_store::KeptProfile;
+use crate::inference::{HALF_DECIBELS_MIN, ModelCard};
 use crate::tiling::Speed;
 
 /// Tells everything about a model.
@@ -32,6 +32,7 @@ pub fn card(out: &mut Out, card: &ModelCard) -> Result<(), Failure> {
         ("halo", halo(card)),
         ("window", window(card)),
         ("border crop", format!("{} px", card.border_crop_px)),
+        ("half", half(card)),
         ("batches", if card.batches { "yes" } else { "no" }.to_owned()),
     ];
     for (key, value) in facts {
@@ -107,6 +108,16 @@ fn tileable(card: &ModelCard) -> String {
             "yes; levels that feathering changes, by overlap: {}",
             seams.join(", ")
         ),
+    }
+}
+
+fn half(card: &ModelCard) -> String {
+    match card.half_decibels {
+        Some(decibels) if decibels >= HALF_DECIBELS_MIN => {
+            format!("{decibels:.1} dB from single precision; for GPUs with precision = \"fp16\"")
+        }
+        Some(decibels) => format!("{decibels:.1} dB from single precision, too far to be used"),
+        None => "none".to_owned(),
     }
 }
 

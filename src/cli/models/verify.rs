@@ -9,15 +9,13 @@ use super::super::exit::{Exit, Failure};
 use super::super::out::{Out, complain};
 use crate::config::{Config, Provider};
 use crate::inference::{
-    Catalogue, Difference, InferenceError, Model, OrtUpscaler, Reference, Runtime, SessionSettings, Upscaler,
+    Catalogue, Difference, HALF_DECIBELS_MIN, InferenceError, Model, OrtUpscaler, Reference, Runtime,
+    SessionSettings, Upscaler,
 };
 use crate::service::executor_settings;
 
 /// More than a level can be seen by whoever compares two results; single precision stays far below it.
 const FP32_LEVELS_MAX: f64 = 1.0;
-
-/// Half precision is judged by all pixels together: a single one may round far.
-const FP16_DECIBELS_MIN: f64 = 50.0;
 
 /// Enough for the patch on any model, where the configuration does not say.
 const DEVICE_BYTES: u64 = 2 << 30;
@@ -91,7 +89,7 @@ fn compare(
         levels,
         decibels,
         ok: match place.precision {
-            "fp16" => decibels >= FP16_DECIBELS_MIN,
+            "fp16" => decibels >= HALF_DECIBELS_MIN,
             _ => levels <= FP32_LEVELS_MAX,
         },
     })

@@ -76,6 +76,16 @@ impl CardCache {
         }
     }
 
+    /// Lets go of the card of this sha256 and of what is kept beside it.
+    pub fn forget(&self, sha256: &str) {
+        for path in ["json", "reference", "half"]
+            .iter()
+            .flat_map(|extension| self.paths(sha256, extension))
+        {
+            let _ = self.fs.remove_file(&path);
+        }
+    }
+
     fn paths(&self, sha256: &str, extension: &str) -> impl Iterator<Item = PathBuf> {
         let file = format!("{sha256}.{extension}");
         let dirs = self.state_dirs.iter().map(|dir| dir.join(CARDS_DIR));

@@ -13,7 +13,7 @@ use crate::error::plain;
 use crate::fs::FileIdentity;
 use crate::inference::card::{Model, ModelCard};
 use crate::inference::library::Runtime;
-use crate::inference::onnx::{self, OnnxError};
+use crate::inference::onnx::{self, Adapt, OnnxError};
 use crate::inference::probe::{ProbeInput, probe};
 use crate::report::hex;
 
@@ -21,7 +21,7 @@ use crate::report::hex;
 const LICENCE: &str = "not known";
 
 /// Largest model file. Protocol buffers end at 2 GiB; nothing that upscales comes near.
-const FILE_MAX_BYTES: u64 = 2 << 30;
+pub const FILE_MAX_BYTES: u64 = 2 << 30;
 
 /// Every file that a model is made of, in the state in which it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct BroughtFile {
     pub identities: Identities,
     /// Its licence, where the file tells one.
     licence: Option<String>,
+    /// Where its weights come from: what it tells, else where it lies.
+    pub source: String,
     /// Bytes of its weights, as they were brought.
     weights_bytes: u64,
     /// As the processor wants it.
@@ -86,6 +88,7 @@ impl BroughtFile {
             .canonicalize()
             .ok()
             .and_then(|path| path.parent().map(Path::to_owned));
+        bytes = onnx::adapt(&bytes, &Adapt::default()).map_err(refused)?;
         let told = onnx::inspect(&bytes, directory.as_deref()).map_err(refused)?;
         if let Some(directory) = directory.filter(|_| !told.external_files.is_empty()) {
             identities.extend(told.external_files);
@@ -103,6 +106,7 @@ impl BroughtFile {
             sha256,
             identities,
             licence: told.licence,
+            source: told.source.unwrap_or_else(|| shown(path)),
             weights_bytes: told.weights_bytes,
             onnx,
             half,
@@ -120,7 +124,7 @@ impl BroughtFile {
             weights_bytes: self.weights_bytes,
             half_weights: self.half.is_some(),
             licence: self.licence.clone().unwrap_or_else(|| LICENCE.to_owned()),
-            source: shown(path),
+            source: self.source.clone(),
         };
         probe(runtime, &self.onnx, facts).map_err(|error| unusable(path, error.refusal))
     }
@@ -137,10 +141,10 @@ impl BroughtFile {
 }
 
 /// A card that was kept or found elsewhere, under the name and the place of now.
-pub fn named(card: ModelCard, name: String, path: &Path) -> ModelCard {
+pub fn named(card: ModelCard, name: String, source: String) -> ModelCard {
     ModelCard {
         name: name.into(),
-        source: shown(path).into(),
+        source: source.into(),
         ..card
     }
 }

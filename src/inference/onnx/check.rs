@@ -65,6 +65,8 @@ pub struct ModelFile {
     pub producer: Option<String>,
     /// The licence, if the metadata tell one.
     pub licence: Option<String>,
+    /// Where the weights come from, if the metadata tell it.
+    pub source: Option<String>,
     /// The author, if the metadata tell one.
     pub author: Option<String>,
     /// The description that the file carries.
@@ -101,6 +103,7 @@ pub fn inspect(bytes: &[u8], directory: Option<&Path>) -> Result<ModelFile, Onnx
         opset,
         producer: producer(&model),
         licence: metadata(&model, &["licence", "license"]),
+        source: metadata(&model, &["source"]),
         author: metadata(&model, &["author", "authors"]),
         description: metadata(&model, &["description"]).or_else(|| text(model.doc_string.as_deref()?)),
     })

@@ -1,5 +1,5 @@
 //! Owns the table of networks that are known by the names and shapes of their tensors, one file each. Never knows which
-//! kind of file the tensors came from.
+//! kind of file the tensors came from, and sees names without what trainers put around them.
 
 mod attention;
 mod compact;
@@ -64,25 +64,6 @@ const ARCHITECTURES: &[Architecture] = &[
     architecture!(swinir),
 ];
 
-/// First parts of names under which some trainers put the whole network.
-const WRAPPERS: [&str; 12] = [
-    "params_ema.",
-    "params.",
-    "state_dict.",
-    "model_state_dict.",
-    "module.",
-    "_orig_mod.",
-    "netG.",
-    "net_g_ema.",
-    "net_g.",
-    "generator.",
-    "model.",
-    "net.",
-];
-
-/// Wrappers inside wrappers that are tried.
-const WRAPPERS_DEPTH: usize = 3;
-
 /// The names of all networks that can be built.
 pub fn names() -> impl Iterator<Item = &'static str> {
     ARCHITECTURES.iter().map(|architecture| architecture.name)
@@ -94,25 +75,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// [`ImportError::UnknownNetwork`] with the best guess; [`ImportError::Missing`] and [`ImportError::Shape`] where a
 /// network was recognised and a tensor of it is not as it should be.
 pub fn build(weights: Weights) -> Result<Built, ImportError> {
-    let mut weights = weights;
-    for _ in 0..=WRAPPERS_DEPTH {
-        if let Some(found) = ARCHITECTURES.iter().find(|known| (known.recognises)(&weights)) {
-            return (found.build)(weights);
-        }
-        let Some(wrapper) = wrapper_of(&weights) else {
-            break;
-        };
-        weights = weights.renamed(|name| name.strip_prefix(wrapper).map(str::to_owned));
+    match ARCHITECTURES.iter().find(|known| (known.recognises)(&weights)) {
+        Some(found) => (found.build)(weights),
+        None => Err(guess::unknown(&weights)),
     }
-    Err(guess::unknown(&weights))
-}
-
-/// The wrapper that all names begin with.
-fn wrapper_of(weights: &Weights) -> Option<&'static str> {
-    let all = |wrapper: &&'static str| weights.names().all(|name| name.starts_with(*wrapper));
-    WRAPPERS
-        .into_iter()
-        .find(|wrapper| !weights.is_empty() && all(wrapper))
 }
 
 /// `1 block`, `6 blocks`

@@ -201,15 +201,6 @@ fn the_same_network_has_the_same_graph_under_all_its_names() {
     }
 }
 
-/// Trainers put the network under a name of theirs, some of them twice.
-#[test]
-fn wrappers_around_all_names_are_taken_off() {
-    for wrapper in ["module.", "netG.", "params_ema.", "net_g.module.", "generator."] {
-        let wrapped = span(3, 2, false).renamed(|name| Some(format!("{wrapper}{name}")));
-        assert_eq!(build(wrapped).unwrap().network, "SPAN", "{wrapper}");
-    }
-}
-
 #[test]
 fn a_merged_convolution_is_the_sum_of_its_branches() {
     let trained = build(span(3, 1, true)).unwrap();

@@ -40,16 +40,6 @@ fn names_of(weights: &Weights) -> Vec<String> {
 }
 
 #[test]
-fn each_is_built_under_every_wrapper() {
-    for (file, weights) in networks() {
-        let plain = build(weights.clone()).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let wrapped = weights.renamed(|name| Some(format!("params_ema.module.{name}")));
-        let unwrapped = build(wrapped).unwrap_or_else(|error| panic!("{file}, wrapped: {error}"));
-        assert_eq!(plain.model, unwrapped.model, "{file}");
-    }
-}
-
-#[test]
 fn a_weight_that_is_missing_is_refused() {
     for (file, weights) in networks() {
         for missing in names_of(&weights) {
