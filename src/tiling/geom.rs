@@ -70,6 +70,9 @@ impl Axis {
     }
 }
 
+/// Pixels that a window answers for at least, between two neighbours.
+const LEAST_CORE_PX: u32 = 16;
+
 /// What is asked of one axis, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AxisDemands {
@@ -136,6 +139,41 @@ impl AxisDemands {
         // Windows that lie less than a unit apart would leave a core empty.
         let fits = count == 1 || (window > shared && len >= window + (many - 1));
         fits.then(|| u32::try_from(window * unit).unwrap_or(u32::MAX))
+    }
+
+    /// The fewest windows that cover a `padded` length with none longer than `limit_px`; `None` where windows so short
+    /// are all shared.
+    pub fn fewest_windows(&self, padded: u32, limit_px: u32) -> Option<u32> {
+        let shared = 2 * self.crop_px + self.shared_px();
+        // As in `window_len`: whole units, except for a window of one length.
+        let (len, longest, shared) = match self.fixed_px {
+            Some(fixed) => (padded, fixed, shared),
+            None => (
+                padded.div_ceil(self.unit()),
+                limit_px / self.unit(),
+                shared.div_ceil(self.unit()),
+            ),
+        };
+        let fewest = if longest >= len {
+            1
+        } else {
+            (len - shared.min(len)).div_ceil(longest.checked_sub(shared).filter(|own| *own > 0)?)
+        };
+        let window = self.window_len(padded, fewest)?;
+        (window <= limit_px).then_some(fewest)
+    }
+
+    /// The shortest window that still has a core worth what it shares with its neighbours, and no side below `least_px`.
+    pub fn shortest_window(&self, least_px: u32) -> u32 {
+        let unit = self.unit();
+        // A blended core belongs in part to the neighbour before it and in part to the one behind.
+        let shared = 2 * self.crop_px + self.shared_px() + self.blend_px;
+        self.fixed_px.unwrap_or_else(|| {
+            (shared.next_multiple_of(unit) + LEAST_CORE_PX)
+                .max(least_px)
+                .max(self.min_px)
+                .next_multiple_of(unit)
+        })
     }
 
     /// Where the first footprint begins if rows before `from` are finished: a halo before it, on a whole unit, and
@@ -381,6 +419,15 @@ mod tests {
             let step = demands.scale.input_step();
             let from = ((f64::from(len) * from_part) as u32).min(len - 1) / step * step;
             prop_assert!(Axis::cut(len, from, 1, &demands).is_some());
+        }
+
+        /// The arithmetic finds the number that trying one after the other finds.
+        #[test]
+        fn the_fewest_windows_are_the_fewest(padded in 1u32..20_000, limit_px in 1u32..700, demands in demands()) {
+            let tried = (1..=padded).find(|count| {
+                demands.window_len(padded, *count).is_some_and(|window| window <= limit_px)
+            });
+            prop_assert_eq!(demands.fewest_windows(padded, limit_px), tried);
         }
 
         /// Without a thin tail: no core is less than a third of the longest.
