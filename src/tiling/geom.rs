@@ -84,7 +84,7 @@ pub struct AxisDemands {
     pub crop_px: u32,
     /// Windows start and end on multiples of it; at least 1.
     pub align_px: u32,
-    /// Smallest window that the net takes.
+    /// Smallest window that the net takes; says nothing where it takes only one.
     pub min_px: u32,
     /// The only window that the net takes, if there is but one.
     pub fixed_px: Option<u32>,
@@ -109,12 +109,14 @@ impl AxisDemands {
         (2 * (self.halo_px + slack)).max(self.blend_px + slack)
     }
 
+    /// The smallest window; the only one where there is but one.
+    fn least_px(&self) -> u32 {
+        self.fixed_px.unwrap_or(self.min_px)
+    }
+
     /// The window that holds `len` pixels in one piece.
     pub fn padded(&self, len: u32) -> u32 {
-        let least = len
-            .saturating_add(2 * self.crop_px)
-            .max(self.min_px)
-            .max(self.fixed_px.unwrap_or(0));
+        let least = len.saturating_add(2 * self.crop_px).max(self.least_px());
         if self.fixed_px == Some(least) {
             return least;
         }
@@ -179,10 +181,9 @@ impl AxisDemands {
     /// Where the first footprint begins if rows before `from` are finished: a halo before it, on a whole unit, and
     /// not so late that less than the smallest window is left.
     fn first(&self, len: u32, from: u32) -> u32 {
-        let least = self.min_px.max(self.fixed_px.unwrap_or(0));
         let padded = self.padded(len);
         from.saturating_sub(self.halo_px)
-            .min(padded.saturating_sub(least))
+            .min(padded.saturating_sub(self.least_px()))
             / self.unit()
             * self.unit()
     }
@@ -401,7 +402,7 @@ mod tests {
             if let Some(axis) = Axis::cut(len, from, count, &demands) {
                 prop_assert!(axis.is_sound(from, &demands));
                 prop_assert!(sums_to_one(&axis, from, demands.scale));
-                prop_assert!(axis.window_len >= demands.min_px);
+                prop_assert!(axis.window_len >= demands.least_px());
                 for span in &axis.spans {
                     let footprint = u32::try_from(span.window_start + i64::from(demands.crop_px)).unwrap();
                     prop_assert_eq!(footprint % demands.align_px, 0);
