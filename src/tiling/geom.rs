@@ -70,6 +70,9 @@ impl Axis {
     }
 }
 
+/// Pixels that a window answers for at least, between two neighbours.
+const LEAST_CORE_PX: u32 = 16;
+
 /// What is asked of one axis, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AxisDemands {
@@ -81,7 +84,7 @@ pub struct AxisDemands {
     pub crop_px: u32,
     /// Windows start and end on multiples of it; at least 1.
     pub align_px: u32,
-    /// Smallest window that the net takes.
+    /// Smallest window that the net takes; says nothing where it takes only one.
     pub min_px: u32,
     /// The only window that the net takes, if there is but one.
     pub fixed_px: Option<u32>,
@@ -106,12 +109,14 @@ impl AxisDemands {
         (2 * (self.halo_px + slack)).max(self.blend_px + slack)
     }
 
+    /// The smallest window; the only one where there is but one.
+    fn least_px(&self) -> u32 {
+        self.fixed_px.unwrap_or(self.min_px)
+    }
+
     /// The window that holds `len` pixels in one piece.
     pub fn padded(&self, len: u32) -> u32 {
-        let least = len
-            .saturating_add(2 * self.crop_px)
-            .max(self.min_px)
-            .max(self.fixed_px.unwrap_or(0));
+        let least = len.saturating_add(2 * self.crop_px).max(self.least_px());
         if self.fixed_px == Some(least) {
             return least;
         }
@@ -138,13 +143,47 @@ impl AxisDemands {
         fits.then(|| u32::try_from(window * unit).unwrap_or(u32::MAX))
     }
 
+    /// The fewest windows that cover a `padded` length with none longer than `limit_px`; `None` where windows so short
+    /// are all shared.
+    pub fn fewest_windows(&self, padded: u32, limit_px: u32) -> Option<u32> {
+        let shared = 2 * self.crop_px + self.shared_px();
+        // As in `window_len`: whole units, except for a window of one length.
+        let (len, longest, shared) = match self.fixed_px {
+            Some(fixed) => (padded, fixed, shared),
+            None => (
+                padded.div_ceil(self.unit()),
+                limit_px / self.unit(),
+                shared.div_ceil(self.unit()),
+            ),
+        };
+        let fewest = if longest >= len {
+            1
+        } else {
+            (len - shared.min(len)).div_ceil(longest.checked_sub(shared).filter(|own| *own > 0)?)
+        };
+        let window = self.window_len(padded, fewest)?;
+        (window <= limit_px).then_some(fewest)
+    }
+
+    /// The shortest window that still has a core worth what it shares with its neighbours, and no side below `least_px`.
+    pub fn shortest_window(&self, least_px: u32) -> u32 {
+        let unit = self.unit();
+        // A blended core belongs in part to the neighbour before it and in part to the one behind.
+        let shared = 2 * self.crop_px + self.shared_px() + self.blend_px;
+        self.fixed_px.unwrap_or_else(|| {
+            (shared.next_multiple_of(unit) + LEAST_CORE_PX)
+                .max(least_px)
+                .max(self.min_px)
+                .next_multiple_of(unit)
+        })
+    }
+
     /// Where the first footprint begins if rows before `from` are finished: a halo before it, on a whole unit, and
     /// not so late that less than the smallest window is left.
     fn first(&self, len: u32, from: u32) -> u32 {
-        let least = self.min_px.max(self.fixed_px.unwrap_or(0));
         let padded = self.padded(len);
         from.saturating_sub(self.halo_px)
-            .min(padded.saturating_sub(least))
+            .min(padded.saturating_sub(self.least_px()))
             / self.unit()
             * self.unit()
     }
@@ -363,7 +402,7 @@ mod tests {
             if let Some(axis) = Axis::cut(len, from, count, &demands) {
                 prop_assert!(axis.is_sound(from, &demands));
                 prop_assert!(sums_to_one(&axis, from, demands.scale));
-                prop_assert!(axis.window_len >= demands.min_px);
+                prop_assert!(axis.window_len >= demands.least_px());
                 for span in &axis.spans {
                     let footprint = u32::try_from(span.window_start + i64::from(demands.crop_px)).unwrap();
                     prop_assert_eq!(footprint % demands.align_px, 0);
@@ -381,6 +420,15 @@ mod tests {
             let step = demands.scale.input_step();
             let from = ((f64::from(len) * from_part) as u32).min(len - 1) / step * step;
             prop_assert!(Axis::cut(len, from, 1, &demands).is_some());
+        }
+
+        /// The arithmetic finds the number that trying one after the other finds.
+        #[test]
+        fn the_fewest_windows_are_the_fewest(padded in 1u32..20_000, limit_px in 1u32..700, demands in demands()) {
+            let tried = (1..=padded).find(|count| {
+                demands.window_len(padded, *count).is_some_and(|window| window <= limit_px)
+            });
+            prop_assert_eq!(demands.fewest_windows(padded, limit_px), tried);
         }
 
         /// Without a thin tail: no core is less than a third of the longest.

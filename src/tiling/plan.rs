@@ -249,12 +249,17 @@ fn cut(
     let allowed = demands.memory.largest_window(limits.device_bytes);
     let area = limits.window_pixels.min(limits.run_pixels).min(allowed);
     let rest = down.rest(image.height, from_row);
-    let floor = smallest_window(&down).min(down.padded(image.height));
+    let floor = down.shortest_window(MIN_WINDOW_PX).min(down.padded(image.height));
     let seconds =
         |width: u32, height: u32| seconds_of_window(&demands.speeds, u64::from(width) * u64::from(height));
     let mut candidates: Vec<(f64, u32, u32)> = Vec::new();
-    for columns in 1..=most_windows(image.width, &across) {
-        let Some(width) = across.window_len(across.padded(image.width), columns) else {
+    let padded = across.padded(image.width);
+    // More columns than of the shortest windows would make windows shorter still.
+    let most_columns = across
+        .fewest_windows(padded, across.shortest_window(MIN_WINDOW_PX))
+        .unwrap_or(0);
+    for columns in 1..=most_columns {
+        let Some(width) = across.window_len(padded, columns) else {
             continue;
         };
         let highest = u32::try_from(area / u64::from(width))
@@ -264,7 +269,7 @@ fn cut(
         if width > limits.window_side_px || highest < floor {
             continue;
         }
-        let mut count = fewest(rest, &down, highest);
+        let mut count = down.fewest_windows(rest, highest);
         for tried in 0..ROW_COUNTS_TRIED {
             let Some((rows, height)) = count.and_then(|rows| Some((rows, down.window_len(rest, rows)?)))
             else {
@@ -300,7 +305,7 @@ fn cut(
         }
     })
     .ok_or_else(|| {
-        let side = |axis: &AxisDemands, len: u32| axis.padded(len).min(smallest_window(axis));
+        let side = |axis: &AxisDemands, len: u32| axis.padded(len).min(axis.shortest_window(MIN_WINDOW_PX));
         let smallest = Size::new(side(&across, image.width), side(&down, image.height));
         PlanError {
             smallest,
@@ -315,44 +320,6 @@ const ROW_COUNTS_TRIED: u32 = 10;
 
 /// The best cuts that are tried to be spread before none is said to fit.
 const CUTS_TRIED: usize = 64;
-
-/// The fewest windows that cover `rest` with none longer than `limit_px`.
-fn fewest(rest: u32, demands: &AxisDemands, limit_px: u32) -> Option<u32> {
-    // One window shows `limit` less what it shares; alignment can cost a unit, which one or two windows more bring back.
-    let shared = u64::from(2 * demands.crop_px + 2 * demands.halo_px + demands.blend_px);
-    let longest = demands.fixed_px.unwrap_or(limit_px).min(limit_px);
-    let useful = u64::from(longest).saturating_sub(shared).max(1);
-    let estimate = (u64::from(rest).saturating_sub(shared)).div_ceil(useful).max(1);
-    let first = u32::try_from(estimate)
-        .unwrap_or(u32::MAX)
-        .saturating_sub(1)
-        .max(1);
-    (first..first.saturating_add(8)).find(|count| {
-        demands
-            .window_len(rest, *count)
-            .is_some_and(|window| window <= limit_px)
-    })
-}
-
-/// The most windows that are worth considering along one axis.
-fn most_windows(len: u32, demands: &AxisDemands) -> u32 {
-    let window = demands.fixed_px.unwrap_or_else(|| smallest_window(demands));
-    let core = window
-        .saturating_sub(2 * (demands.halo_px + demands.crop_px) + demands.blend_px)
-        .max(1);
-    demands.padded(len).div_ceil(core) + 1
-}
-
-/// The smallest window that still has a core worth what it shares with its neighbours.
-fn smallest_window(demands: &AxisDemands) -> u32 {
-    if let Some(fixed) = demands.fixed_px {
-        return fixed;
-    }
-    MIN_WINDOW_PX
-        .max(demands.min_px)
-        .max(2 * (demands.halo_px + demands.crop_px + demands.blend_px) + 16)
-        .next_multiple_of(demands.align_px)
-}
 
 /// How many tiles of this shape to run at once: one, unless more were measured to be faster, memory allows them and a
 /// band has so many.

@@ -34,14 +34,16 @@ proptest! {
     /// Cores cover the picture, windows lie inside it, and no window exceeds what was allowed.
     #[test]
     fn i7_a_plan_covers_the_picture_within_its_limits(
-        width in 1u32..4000, height in 1u32..4000, from_part in 0.0f64..1.0,
+        width in prop_oneof![1u32..4000, 4000u32..60_000], height in 1u32..4000, from_part in 0.0f64..1.0,
         device_mb in 14u64..2000, side in 64u32..1024,
         joint in prop_oneof![(0u32..24).prop_map(|halo_px| Joint::Exact { halo_px }),
                              (1u32..24).prop_map(|overlap_px| Joint::Feather { overlap_px })],
-        align_px in prop_oneof![Just(1u32), Just(4)],
+        align_px in prop_oneof![Just(1u32), Just(4), Just(16)],
+        scale in prop_oneof![Just(Ratio::whole(4)), Just(Ratio::new(3, 2).unwrap())],
     ) {
-        let from = ((f64::from(height) * from_part) as u32).min(height - 1);
-        let demands = Demands { align_px, ..span() };
+        let step = scale.input_step();
+        let from = ((f64::from(height) * from_part) as u32).min(height - 1) / step * step;
+        let demands = Demands { align_px, scale, ..span() };
         let limits = Limits { window_side_px: side, ..limits(device_mb << 20) };
         let plan = plan(Size::new(width, height), from, joint, &demands, &limits).unwrap();
         prop_assert!(plan.columns.is_sound(0, &demands.columns(joint)));
