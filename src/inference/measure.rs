@@ -47,9 +47,16 @@ const BATCHES: [u32; 2] = [2, 4];
 /// Windows of at most so many pixels are tried in batches.
 const BATCHED_PIXELS_MAX: u64 = 256 * 256;
 
-/// Runs of one shape: at least so many, then on until a second has gone, so that short ones are not measured by chance.
-const RUNS_MIN: u32 = 3;
-const SHAPE_SECONDS_MIN: f64 = 1.0;
+/// So often all shapes are gone through: a machine that becomes busy half-way would otherwise make one half of them look
+/// slow, as was seen.
+const ROUNDS: u32 = 3;
+
+/// Runs of one shape in one round: at least one, then on until so much time has gone, so that short ones are not measured
+/// by chance.
+const ROUND_SECONDS_MIN: f64 = 0.35;
+
+/// The first run of a shape takes memory and chooses algorithms; where a run takes longer than this, that is lost in it.
+const LONG_RUN_S: f64 = 1.0;
 
 /// A shape whose single run would take longer is left out: no plan takes it either.
 const RUN_SECONDS_MAX: f64 = 15.0;
@@ -186,7 +193,8 @@ fn last_two(probes: &[Held]) -> Option<(Option<&Held>, &Held)> {
     ))
 }
 
-/// How long windows of many shapes take, as far as the budget allows them; `told` hears of each as it is measured.
+/// How long windows of many shapes take, as far as the budget allows them; `told` hears of each as it is measured, in
+/// each round again.
 ///
 /// # Errors
 /// [`InferenceError`]; out of memory only leaves a shape out. What was measured before a cancel is returned.
@@ -198,32 +206,47 @@ pub fn tune(
     told: &mut dyn FnMut(&Speed),
 ) -> Result<Vec<Speed>, InferenceError> {
     let mut speeds: Vec<Speed> = Vec::new();
-    for (window, batch) in candidates(upscaler) {
-        if cancel.is_cancelled() {
-            break;
-        }
-        let pixels = window.pixels() * u64::from(batch);
-        let fastest = speeds.iter().map(Speed::pixels_per_second).fold(0.0, f64::max);
-        let too_long = fastest > 0.0 && pixels as f64 / fastest > RUN_SECONDS_MAX;
-        if too_long || upscaler.profile().memory.budget_of_window(pixels) > device_bytes {
-            continue;
-        }
-        match fastest_run(upscaler, window, batch, device_bytes, clock) {
-            Ok(seconds) => {
-                let speed = Speed {
-                    width: window.width,
-                    height: window.height,
-                    batch,
-                    seconds,
-                };
-                told(&speed);
-                speeds.push(speed);
+    let mut shapes = candidates(upscaler);
+    for _ in 0..ROUNDS {
+        let mut next = Vec::new();
+        for (window, batch) in shapes {
+            if cancel.is_cancelled() {
+                return Ok(speeds);
             }
-            Err(InferenceError::OutOfMemory(_)) => {}
-            Err(error) => return Err(error),
+            let pixels = window.pixels() * u64::from(batch);
+            let fastest = speeds.iter().map(Speed::pixels_per_second).fold(0.0, f64::max);
+            let too_long = fastest > 0.0 && pixels as f64 / fastest > RUN_SECONDS_MAX;
+            if too_long || upscaler.profile().memory.budget_of_window(pixels) > device_bytes {
+                continue;
+            }
+            let seconds = match fastest_run(upscaler, window, batch, device_bytes, clock) {
+                Ok(seconds) => seconds,
+                Err(InferenceError::OutOfMemory(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            next.push((window, batch));
+            told(&keep_fastest(&mut speeds, window, batch, seconds));
         }
+        shapes = next;
     }
     Ok(speeds)
+}
+
+/// What disturbs a machine makes runs longer, never shorter.
+fn keep_fastest(speeds: &mut Vec<Speed>, window: Size, batch: u32, seconds: f64) -> Speed {
+    let of_shape = |speed: &&mut Speed| speed.window() == window && speed.batch == batch;
+    if let Some(speed) = speeds.iter_mut().find(of_shape) {
+        speed.seconds = speed.seconds.min(seconds);
+        return *speed;
+    }
+    let speed = Speed {
+        width: window.width,
+        height: window.height,
+        batch,
+        seconds,
+    };
+    speeds.push(speed);
+    speed
 }
 
 /// The shapes that the model takes, each once, with the batches that it takes of them.
@@ -251,14 +274,16 @@ fn fastest_run(
     device_bytes: u64,
     clock: &dyn Clock,
 ) -> Result<f64, InferenceError> {
-    // The first run takes memory and chooses algorithms; it is not the pace of the others.
-    run(upscaler, window, batch, device_bytes, clock)?;
-    let (mut fastest, mut spent, mut runs) = (f64::INFINITY, 0.0, 0);
-    while runs < RUNS_MIN || spent < SHAPE_SECONDS_MIN {
+    let first = run(upscaler, window, batch, device_bytes, clock)?;
+    let (mut fastest, mut spent) = if first < LONG_RUN_S {
+        (f64::INFINITY, 0.0)
+    } else {
+        (first, first)
+    };
+    while spent < ROUND_SECONDS_MIN {
         let seconds = run(upscaler, window, batch, device_bytes, clock)?;
         fastest = fastest.min(seconds);
         spent += seconds;
-        runs += 1;
     }
     Ok(fastest)
 }

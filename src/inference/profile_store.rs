@@ -93,12 +93,13 @@ impl Document {
     }
 }
 
-/// The files, and what was read of them or could not be written.
+/// The files, and what could not be written into them. They are read whenever they are asked for: other processes learn
+/// and tune too, and a picture takes a thousand times as long.
 #[derive(Debug)]
 pub struct ProfileStore {
     fs: SharedFilesystem,
     dirs: Vec<PathBuf>,
-    kept: HashMap<ProfileKey, Profile>,
+    unwritten: HashMap<ProfileKey, Profile>,
 }
 
 impl ProfileStore {
@@ -108,45 +109,66 @@ impl ProfileStore {
         Self {
             fs,
             dirs,
-            kept: HashMap::new(),
+            unwritten: HashMap::new(),
         }
     }
 
-    /// The profile of `key`, if it was ever saved and is still of use.
-    pub fn load(&mut self, key: &ProfileKey) -> Option<Profile> {
-        if let Some(profile) = self.kept.get(key) {
+    /// The profile of `key`, if it was ever saved and is still of use. Speeds of an older file count where the newest
+    /// has none: whoever learned a window did not undo what another had tuned.
+    pub fn load(&self, key: &ProfileKey) -> Option<Profile> {
+        if let Some(profile) = self.unwritten.get(key) {
             return Some(profile.clone());
         }
         let name = key.file_name();
-        let (_, profile) = self
+        let mut found: Vec<(SystemTime, Profile)> = self
             .dirs
             .iter()
             .filter_map(|dir| read(&dir.join(&name), key))
-            .max_by_key(|(written, _)| *written)?;
-        self.kept.insert(key.clone(), profile.clone());
-        Some(profile)
+            .collect();
+        found.sort_by_key(|(written, _)| *written);
+        let (_, mut newest) = found.pop()?;
+        let tuned = found.into_iter().map(|(_, profile)| profile.speeds);
+        if newest.speeds.is_empty()
+            && let Some(speeds) = tuned.rev().find(|speeds| !speeds.is_empty())
+        {
+            newest.speeds = speeds;
+        }
+        Some(newest)
     }
 
-    /// Keeps `profile`, in a file where one can be written. Nothing is written if nothing changed.
-    pub fn save(&mut self, key: &ProfileKey, profile: &Profile) {
-        if self.kept.get(key) == Some(profile) {
-            return;
+    /// Changes what is kept of `key` now (`known`, where nothing is) and returns it. Nothing is written if nothing
+    /// changed.
+    pub fn update(
+        &mut self,
+        key: &ProfileKey,
+        known: &Profile,
+        change: impl FnOnce(&mut Profile),
+    ) -> Profile {
+        let kept = self.load(key);
+        let mut profile = kept.clone().unwrap_or_else(|| known.clone());
+        change(&mut profile);
+        if kept.as_ref() != Some(&profile) && !self.write(key, &profile) {
+            self.unwritten.insert(key.clone(), profile.clone());
         }
-        self.kept.insert(key.clone(), profile.clone());
+        profile
+    }
+
+    fn write(&self, key: &ProfileKey, profile: &Profile) -> bool {
         let Ok(text) = serde_json::to_vec_pretty(&Document::new(key, profile)) else {
-            return;
+            return false;
         };
         let name = key.file_name();
-        for dir in &self.dirs {
-            match replace_file(self.fs.as_ref(), &dir.join(&name), &text) {
-                Ok(()) => return,
-                Err(error) => tracing::debug!(
-                    "cannot keep a profile in {}: {}",
-                    dir.display(),
-                    crate::error::plain(&error)
-                ),
-            }
-        }
+        self.dirs.iter().any(|dir| {
+            replace_file(self.fs.as_ref(), &dir.join(&name), &text)
+                .inspect_err(|error| {
+                    tracing::debug!(
+                        "cannot keep a profile in {}: {}",
+                        dir.display(),
+                        crate::error::plain(error)
+                    );
+                })
+                .is_ok()
+        })
     }
 }
 
@@ -224,7 +246,8 @@ mod tests {
     use crate::config::Provider;
     use crate::fs::RealFilesystem;
     use crate::fs_fault::{Fault, FaultFs};
-    use crate::tiling::MemoryNeed;
+    use crate::inference::Learned;
+    use crate::tiling::{MemoryNeed, Speed};
 
     fn key() -> ProfileKey {
         ProfileKey {
@@ -250,11 +273,16 @@ mod tests {
         ProfileStore::new(RealFilesystem::shared(), dirs.to_vec())
     }
 
+    /// Nothing is known beforehand, and this is what was found.
+    fn save(store: &mut ProfileStore, found: &Profile) {
+        store.update(&key(), &profile(0), |kept| *kept = found.clone());
+    }
+
     #[test]
     fn what_one_process_measured_the_next_one_finds() {
         let state = tempfile::tempdir().unwrap();
         let dirs = [state.path().join("profiles")];
-        store(&dirs).save(&key(), &profile(7));
+        save(&mut store(&dirs), &profile(7));
         assert_eq!(store(&dirs).load(&key()), Some(profile(7)));
         let elsewhere = ProfileKey {
             place: Place {
@@ -285,7 +313,7 @@ mod tests {
             assert_ne!(text, good);
             std::fs::write(&path, &text).unwrap();
             assert_eq!(store(&dirs).load(&key()), None, "{text}");
-            store(&dirs).save(&key(), &profile(8));
+            save(&mut store(&dirs), &profile(8));
             assert_eq!(store(&dirs).load(&key()), Some(profile(8)));
         }
     }
@@ -298,11 +326,11 @@ mod tests {
         std::fs::write(&blocked, "").unwrap();
         let second = scratch.path().join("second");
         let dirs = [blocked.join("profiles"), second.clone()];
-        store(&dirs).save(&key(), &profile(7));
+        save(&mut store(&dirs), &profile(7));
         assert_eq!(store(&dirs).load(&key()), Some(profile(7)));
 
         let mut nowhere = store(&dirs[..1]);
-        nowhere.save(&key(), &profile(9));
+        save(&mut nowhere, &profile(9));
         assert_eq!(nowhere.load(&key()), Some(profile(9)));
     }
 
@@ -310,10 +338,36 @@ mod tests {
     fn a_full_disk_leaves_no_half_file() {
         let state = tempfile::tempdir().unwrap();
         let dirs = vec![state.path().to_owned()];
-        store(&dirs).save(&key(), &profile(7));
+        save(&mut store(&dirs), &profile(7));
         let mut full = ProfileStore::new(Arc::new(FaultFs::new(Fault::FullDisk)), dirs.clone());
-        full.save(&key(), &profile(8));
+        save(&mut full, &profile(8));
         assert_eq!(full.load(&key()), Some(profile(8)));
         assert_eq!(store(&dirs).load(&key()), Some(profile(7)));
+    }
+
+    /// A daemon that learns while somebody tunes, or a command that keeps its profiles elsewhere.
+    #[test]
+    fn who_learns_does_not_undo_what_another_process_tuned() {
+        let state = tempfile::tempdir().unwrap();
+        let dirs = [state.path().join("daemon"), state.path().join("home")];
+        let speed = Speed {
+            width: 192,
+            height: 192,
+            batch: 1,
+            seconds: 0.25,
+        };
+        let mut daemon = store(&dirs);
+        save(&mut daemon, &profile(7));
+        store(&dirs).update(&key(), &profile(0), |kept| kept.speeds = vec![speed]);
+        let lesson = Learned {
+            window_pixels: 4096,
+            device_bytes: 1 << 20,
+            clean_pictures: 0,
+        };
+        let after = daemon.update(&key(), &profile(7), |kept| kept.learned = Some(lesson));
+        assert_eq!((after.speeds.len(), after.learned), (1, Some(lesson)));
+        // Without the daemon's directory the command starts anew, and its file is the newest.
+        save(&mut store(&dirs[1..]), &profile(7));
+        assert_eq!(store(&dirs).load(&key()).unwrap().speeds, [speed]);
     }
 }

@@ -276,6 +276,10 @@ impl ExecutorThread {
         };
         let key = warm.profile_key();
         let upscaler = &mut warm.upscaler;
+        // Somebody may have tuned it since the last picture.
+        if let Some(profile) = self.profiles.load(&key) {
+            upscaler.set_profile(profile);
+        }
         let job = Render {
             source: &order.source,
             recipe: &order.recipe,
@@ -307,14 +311,15 @@ impl ExecutorThread {
             // Another provider finished it: what failed before is over, and what it did is no evidence about the first.
             return;
         };
-        let mut profile = warm.upscaler.profile().clone();
         let evidence = Evidence {
             device_bytes,
             worked_pixels: report.runs.worked_pixels,
             failed_pixels: report.runs.failed_pixels,
         };
-        learned::after_picture(&mut profile, &evidence);
-        self.profiles.save(key, &profile);
+        let known = warm.upscaler.profile().clone();
+        let profile = self.profiles.update(key, &known, |profile| {
+            learned::after_picture(profile, &evidence);
+        });
         warm.upscaler.set_profile(profile);
     }
 
@@ -343,8 +348,7 @@ impl ExecutorThread {
                     fixed_bytes = memory.fixed_bytes,
                     "measured what windows need"
                 );
-                self.profiles.save(&key, &profile);
-                profile
+                self.profiles.update(&key, &profile, |_| {})
             }
         };
         warm.upscaler.set_profile(profile);
@@ -369,11 +373,12 @@ impl ExecutorThread {
             cancel,
             told,
         )?;
-        let mut profile = warm.upscaler.profile().clone();
-        if !speeds.is_empty() {
-            profile.speeds = speeds;
-        }
-        self.profiles.save(&warm.profile_key(), &profile);
+        let known = warm.upscaler.profile().clone();
+        let profile = self.profiles.update(&warm.profile_key(), &known, |profile| {
+            if !speeds.is_empty() {
+                profile.speeds = speeds;
+            }
+        });
         warm.upscaler.set_profile(profile.clone());
         Ok(Tuned {
             place: warm.upscaler.place().clone(),

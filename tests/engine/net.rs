@@ -91,6 +91,7 @@ impl Net {
                 pools_globally: false,
                 batches: false,
                 seam_errors: Vec::new(),
+                half_decibels: None,
                 weights_bytes: 0,
                 licence: Cow::Borrowed(""),
                 source: Cow::Borrowed(""),

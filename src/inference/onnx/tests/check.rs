@@ -52,6 +52,7 @@ fn a_model_tells_what_it_is() {
             opset: 17,
             producer: Some("a test 1.2".to_owned()),
             licence: Some("CC0\\nreally".to_owned()),
+            source: None,
             author: Some("Somebody".to_owned()),
             description: None,
         }
