@@ -125,7 +125,7 @@ fn what_cannot_be_imported_is_refused_with_the_reason_and_nothing_stays() {
         ("short.safetensors", 69, "cannot import short.safetensors"),
         ("none.param", 74, "none.bin"),
         ("text.onnx", 69, "cannot import text.onnx"),
-        ("nowhere.pth", 74, "No such file"),
+        ("nowhere.pth", 74, "no such file"),
         (".", 74, "not a regular file"),
     ] {
         let run = desk.run(&["models", "import", file]);
@@ -159,7 +159,7 @@ fn a_model_is_removed_unless_a_folder_needs_it() {
     desk.write("tiny.safetensors", doubling_safetensors());
     desk.run(&["models", "import", "tiny.safetensors"]).ok();
     assert!(
-        desk.run(&["models", "remove", "span-x4"])
+        desk.run(&["models", "remove", "span-x2"])
             .one_line(2)
             .contains("inside")
     );

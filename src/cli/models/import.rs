@@ -143,17 +143,21 @@ fn tell(out: &mut Out, file: &Path, imported: &Imported) -> Result<(), Failure> 
         path,
         was_there,
     } = &imported.brought;
-    let network = imported.network.as_deref().unwrap_or("an upscaler");
+    let network = match &imported.network {
+        // Tensors tell the scale, layers do not.
+        Some(network) if network.contains('×') => network.clone(),
+        Some(network) => format!("{network}, ×{}", card.scale),
+        None => format!("×{}", card.scale),
+    };
     let done = if *was_there {
         "is there already"
     } else {
         "imported"
     };
     out.line(format_args!(
-        "{}: {done} as {} ({network}; ×{}, {}), in {}",
+        "{}: {done} as {} ({network}, {}), in {}",
         one_line(&file.to_string_lossy()),
         card.name,
-        card.scale,
         bytes(card.weights_bytes),
         path.display()
     ))?;
