@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tiny ncnn networks of every layer that is translated, for tests/import_ncnn.rs.
+"""Makes tiny ncnn networks of every layer that is translated, for tests/import_nets.rs.
 
     pip install ncnn numpy safetensors
     scripts/make-test-ncnn.py [NAME...]

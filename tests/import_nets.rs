@@ -1,5 +1,5 @@
-//! Protects what is built of weights: for each network of tests/fixtures/models/ (scripts/make-test-nets.py makes them),
-//! ONNX Runtime must make of our graph what PyTorch made of the network.
+//! Protects what is built of weights: for each network of tests/fixtures/models/, ONNX Runtime must make of our graph
+//! what PyTorch (scripts/make-test-nets.py), or ncnn itself (scripts/make-test-ncnn.py), made of the network.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,30 +13,34 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use upscaled::config::{Precision, Provider};
-use upscaled::inference::{Model, OrtUpscaler, Planes, SessionSettings, Upscaler, onnx};
-use upscaled::models::{Tensor, Weights, arch, pth, safetensors};
+use upscaled::inference::onnx::proto::ModelProto;
+use upscaled::inference::{Model, OrtUpscaler, Planes, Runtime, SessionSettings, Upscaler, onnx};
+use upscaled::models::{Tensor, Weights, arch, ncnn, pth, safetensors};
 use upscaled::ratio::Ratio;
 use upscaled::size::Size;
 
 const BUDGET: u64 = 256 << 20;
 
-/// Between PyTorch and ONNX Runtime, whose sums differ in their order. The networks' outputs are about one.
+/// Between runtimes whose sums differ in their order. The networks' outputs are about one, at most twenty.
 const TOLERANCE: f32 = 1e-4;
 
 /// A file beside each network with an `input` and the `output` of PyTorch.
 const EXPECTED: &str = ".expected.safetensors";
 
+/// The same beside an ncnn network, with the output of ncnn.
+const NCNN_EXPECTED: &str = ".pictures.safetensors";
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models")
 }
 
-/// The networks that have something to compare with.
-fn nets() -> Vec<String> {
+/// The networks that have something of this kind to compare with.
+fn nets(expected: &str) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder())
         .unwrap()
         .filter_map(|entry| {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            name.strip_suffix(EXPECTED).map(str::to_owned)
+            name.strip_suffix(expected).map(str::to_owned)
         })
         .collect();
     names.sort();
@@ -55,6 +59,19 @@ fn weights(name: &str) -> Weights {
     pth::read(&std::fs::read(folder().join(format!("{name}.pth"))).unwrap()).unwrap()
 }
 
+fn built_of_tensors(name: &str) -> ModelProto {
+    let built = arch::build(weights(name));
+    built.unwrap_or_else(|error| panic!("{name}: {error}")).model
+}
+
+fn translated_from_ncnn(name: &str) -> ModelProto {
+    let [param, bin] =
+        ["param", "bin"].map(|end| std::fs::read(folder().join(format!("{name}.{end}"))).unwrap());
+    let read = ncnn::read(&param, &bin).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(read.details.starts_with("ncnn, "), "{}", read.details);
+    read.model
+}
+
 /// Rows and columns of a picture.
 fn size(picture: &Tensor) -> Size {
     let [_, _, rows, columns] = picture.shape() else {
@@ -64,10 +81,9 @@ fn size(picture: &Tensor) -> Size {
 }
 
 /// A model of this network. What probing would find is read off the two sizes: random weights look like no upscaler.
-fn model(name: &str, input: &Tensor, output: &Tensor) -> Model {
-    let built = arch::build(weights(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+fn model(name: &str, graph: &ModelProto, input: &Tensor, output: &Tensor) -> Model {
     let mut model = Model::built_in("span-x4").unwrap();
-    model.onnx = onnx::encode(&built.model).into();
+    model.onnx = onnx::encode(graph).into();
     model.cpu_profile = None;
     let (from, to) = (size(input), size(output));
     assert_ne!(
@@ -92,9 +108,9 @@ fn three_planes(picture: &Tensor) -> Vec<f32> {
     values.repeat(3 / picture.shape()[1])
 }
 
-/// The greatest difference to what PyTorch made; two tiles at once, because a graph may have the number built in.
-fn difference(runtime: &upscaled::inference::Runtime, name: &str) -> f32 {
-    let expected = read_safetensors(&folder().join(format!("{name}{EXPECTED}")));
+/// The greatest difference to what is due; two tiles at once, because a graph may have the number built in.
+fn difference(runtime: &Runtime, name: &str, graph: &ModelProto, expected: &str) -> f32 {
+    let expected = read_safetensors(&folder().join(format!("{name}{expected}")));
     let [input, output] = ["input", "output"].map(|which| expected.get(which).unwrap());
     let settings = SessionSettings {
         providers: vec![Provider::Cpu],
@@ -103,7 +119,7 @@ fn difference(runtime: &upscaled::inference::Runtime, name: &str) -> f32 {
         precision: Precision::Auto,
         engines_dir: PathBuf::from("/nonexistent"),
     };
-    let model = model(name, input, output);
+    let model = model(name, graph, input, output);
     let (mut upscaler, _) =
         OrtUpscaler::open(runtime, model, settings, BUDGET).unwrap_or_else(|error| panic!("{name}: {error}"));
     let tiles = three_planes(input).repeat(2);
@@ -128,12 +144,19 @@ fn difference(runtime: &upscaled::inference::Runtime, name: &str) -> f32 {
 
 /// One test, because the capped arena is the process's: sessions of two tests would share it.
 #[test]
-fn every_network_computes_what_pytorch_does() {
+fn every_network_computes_what_pytorch_and_ncnn_do() {
+    type Read = fn(&str) -> ModelProto;
+    let kinds: [(&str, Read, usize); 2] = [
+        (EXPECTED, built_of_tensors, 33),
+        (NCNN_EXPECTED, translated_from_ncnn, 12),
+    ];
     let runtime = support::runtime();
-    let nets = nets();
-    assert!(nets.len() >= 15, "{nets:?}");
-    for name in nets {
-        let worst = difference(&runtime, &name);
-        assert!(worst <= TOLERANCE, "{name}: {worst} apart");
+    for (expected, read, least) in kinds {
+        let nets = nets(expected);
+        assert!(nets.len() >= least, "networks are missing: {nets:?}");
+        for name in nets {
+            let worst = difference(&runtime, &name, &read(&name), expected);
+            assert!(worst <= TOLERANCE, "{name}: {worst} apart");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! same. Never knows the scale, the crop or the range of a network: the card's probing finds them.
 //!
 //! What each layer means follows ncnn's own sources (its `src/layer`, BSD-3-Clause), read and not copied.
-//! `tests/import_ncnn.rs` compares with what ncnn itself computes.
+//! `tests/import_nets.rs` compares with what ncnn itself computes.
 
 mod bin;
 mod conv;

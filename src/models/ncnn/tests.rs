@@ -50,7 +50,7 @@ fn error(layers: &[&str], bin: &[u8]) -> String {
         .to_string()
 }
 
-/// The committed networks, which ONNX Runtime runs in tests/import_ncnn.rs.
+/// The committed networks, which ONNX Runtime runs in tests/import_nets.rs.
 fn fixtures() -> Vec<(Vec<u8>, Vec<u8>)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models");
     let mut stems: Vec<_> = std::fs::read_dir(folder)
