@@ -1,6 +1,8 @@
 //! Owns what can be typed: commands, options, their words and their help. Completions and the man page come from
 //! here too. Never does anything.
 
+mod models;
+
 use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+
+pub use self::models::{ImportArgs, ModelsCommand};
 
 use crate::config::values::{OVERLAP_PX, TILE_PX, parse_scale, parse_size};
 use crate::config::{Format, MetadataPolicy, Provider, Scale, Tiling, Word};
@@ -241,91 +245,6 @@ pub struct JobsListArgs {
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: u32,
     /// An array.
-    #[command(flatten)]
-    pub json: JsonArg,
-}
-
-/// `models …`
-#[derive(Debug, Subcommand)]
-pub enum ModelsCommand {
-    /// List the models
-    #[command(after_help = "Example:\n  upscaled models list")]
-    List(JsonArg),
-    /// Tell everything about a model
-    #[command(after_help = "Example:\n  upscaled models show span-x4")]
-    Show {
-        /// The model's name
-        #[arg(value_name = "M")]
-        model: String,
-        /// A card.
-        #[command(flatten)]
-        json: JsonArg,
-    },
-    /// Bring weights: .pth, .safetensors, ncnn (.param beside .bin) and .onnx become models with a name
-    ///
-    /// Nothing of the file is run; the network is recognised by its tensors and built anew. It is examined once, which
-    /// may take a minute, and put into models/ of the state directory.
-    #[command(after_help = IMPORT_HELP)]
-    Import(ImportArgs),
-    /// Take models out of the state directory
-    #[command(after_help = "Example:\n  upscaled models remove mine")]
-    Remove {
-        /// The models' names
-        #[arg(value_name = "M", required = true)]
-        models: Vec<String>,
-    },
-    /// Hold what each configured provider makes of a patch against what the processor made of it
-    ///
-    /// Ends with 1 if one differs by more than a level of 255 (fp32) or is below 50 dB (fp16).
-    #[command(after_help = "Example:\n  upscaled models verify span-x4")]
-    Verify {
-        /// The model's name
-        #[arg(value_name = "M")]
-        model: String,
-        /// An array, one object for each provider.
-        #[command(flatten)]
-        json: JsonArg,
-    },
-    /// Measure how long windows of many shapes take here, so that plans take the fastest that fits
-    ///
-    /// Takes a minute or two. The result is kept in the state directory and used from the next picture on.
-    #[command(after_help = "Example:\n  upscaled models tune span-x4")]
-    Tune {
-        /// The model's name
-        #[arg(value_name = "M")]
-        model: String,
-        /// An object: where it was measured, the profile, and the fastest shape.
-        #[command(flatten)]
-        json: JsonArg,
-    },
-}
-
-/// What `models import` reads.
-const IMPORT_HELP: &str = "Networks whose tensors are recognised (.pth, .safetensors): ESRGAN and Real-ESRGAN, \
-Real-ESRGAN's compact ones (SRVGG), SPAN, Real-CUGAN (UpCunet), waifu2x (upconv_7, vgg_7, cunet), SwinIR. ncnn and ONNX bring their own.
-
-Example:
-  upscaled models import 4x-UltraSharp.pth --licence CC-BY-NC-SA-4.0";
-
-/// `models import`
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// Files of weights
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-    /// The model's name; without it the file's
-    #[arg(long, value_name = "N")]
-    pub name: Option<String>,
-    /// Licence of the weights, to be shown
-    #[arg(long, value_name = "TEXT")]
-    pub licence: Option<String>,
-    /// Where the weights come from, to be shown
-    #[arg(long, value_name = "TEXT")]
-    pub source: Option<String>,
-    /// The network takes and gives blue first
-    #[arg(long)]
-    pub bgr: bool,
-    /// An array, one object for each file that was imported.
     #[command(flatten)]
     pub json: JsonArg,
 }

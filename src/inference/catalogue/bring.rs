@@ -52,17 +52,11 @@ impl Catalogue {
             let found = self.card_of(name, &examined);
             lock(&self.seen).remove(&examined);
             let path = dir.join(format!("{name}.{EXTENSION}"));
+            let _ = self.fs.remove_file(&examined);
             let kept = found.and_then(|_| {
-                self.fs
-                    .rename_noreplace(&examined, &path)
-                    .and_then(|()| self.fs.sync_dir(&dir))
-                    .map_err(|error| match error.kind() {
-                        io::ErrorKind::AlreadyExists => taken(name, shown(&path)),
-                        _ => unwritable(&path, &error),
-                    })
+                replace_file(self.fs.as_ref(), &path, onnx).map_err(|error| unwritable(&path, &error))
             });
             if let Err(error) = kept {
-                let _ = self.fs.remove_file(&examined);
                 return Err(match error {
                     // Of the file that was brought, not of the one that it was written to.
                     ModelError::Unusable { why, .. } => unusable(name.as_ref(), why),

@@ -3,7 +3,7 @@
 use super::super::error::ImportError;
 use super::super::graph::{Graph, Value, float, int, text};
 use super::param::Layer;
-use super::translate::{Blob, EXTENT_MAX, Layout, Translation, image};
+use super::translate::{Blob, EXTENT_MAX, Layout, Translation, of_an_image};
 use crate::inference::onnx::proto::AttributeProto;
 
 /// Factors by which one layer enlarges.
@@ -23,8 +23,8 @@ pub(super) fn interp(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, Imp
     let attributes = attributes(layer, kind)?;
     let (blob, target) = if layer.flag(5)? {
         let [blob, reference] = t.two(layer)?;
-        image(layer, &blob)?;
-        image(layer, &reference)?;
+        of_an_image(layer, &blob)?;
+        of_an_image(layer, &reference)?;
         // ncnn takes the factors for the neighbours then, whatever the size is.
         if kind == NEAREST {
             return Err(layer.refused("an Interp by nearest pixels to another blob's size"));

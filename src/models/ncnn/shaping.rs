@@ -6,7 +6,7 @@ use super::super::graph::{Value, int, text};
 use super::super::weights::Tensor;
 use super::conv::lengths;
 use super::param::{Layer, shown};
-use super::translate::{Blob, EXTENT_MAX, Layout, Translation, image, moving};
+use super::translate::{Blob, EXTENT_MAX, Layout, Translation, moving, of_an_image};
 
 /// In place of a length or a place: as far as there is something.
 const TO_THE_END: i64 = -233;
@@ -228,8 +228,8 @@ fn crop_to_blob(t: &mut Translation<'_>, layer: &Layer) -> Result<Blob, ImportEr
         return Err(layer.refused("a Crop whose place is computed"));
     }
     let [blob, reference] = t.two(layer)?;
-    image(layer, &blob)?;
-    image(layer, &reference)?;
+    of_an_image(layer, &blob)?;
+    of_an_image(layer, &reference)?;
     let [first_channel, row, column] = offsets(layer)?;
     let lengths = t.lengths(&reference.value, 2..4);
     let starts = t.graph.ints(&[row, column]);

@@ -191,7 +191,7 @@ impl<'a> Translation<'a> {
     /// The one blob that a layer takes, which must be an image.
     pub fn one_image(&self, layer: &Layer) -> Result<Blob, ImportError> {
         let blob = self.one(layer)?;
-        image(layer, &blob)?;
+        of_an_image(layer, &blob)?;
         Ok(blob)
     }
 
@@ -261,7 +261,7 @@ pub(super) fn moving(layer: &Layer, blob: &Blob) -> Result<(), ImportError> {
 }
 
 /// Refuses what is no image.
-pub(super) fn image(layer: &Layer, blob: &Blob) -> Result<(), ImportError> {
+pub(super) fn of_an_image(layer: &Layer, blob: &Blob) -> Result<(), ImportError> {
     match blob.layout {
         Layout::Image | Layout::Pixel => Ok(()),
         _ => Err(layer.refused(format!("a {} of something that is no image", layer.kind))),
