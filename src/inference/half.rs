@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::card::Model;
 use super::library::Runtime;
+use super::onnx::{self, OnnxError};
 use super::reference::{self, Difference};
-use super::{InferenceError, onnx, probe};
+use super::{InferenceError, probe};
 
 /// Nearer than this to single precision, half precision is taken: PSNR in decibels. Judged by all pixels together,
 /// since a single one may round far.
@@ -22,32 +23,41 @@ pub(super) struct Half {
     pub decibels: f64,
 }
 
-/// Makes the variant of a model, or takes the one that it was brought as, and measures it. On the processor, which
-/// computes it operator by operator and rounds after each to half precision, as a GPU does. `None` where a network cannot
-/// be narrowed.
+/// Makes the variant of a model, or takes the one that it was brought as, and measures it: on the processor, by a
+/// single-precision network that rounds where the variant does, because the variant itself would run there nearly in
+/// single precision. `None` where a network cannot be narrowed, or one that was brought cannot be measured.
 ///
 /// # Errors
 /// Those of the session.
 pub(super) fn make(runtime: &Runtime, model: &Model) -> Result<Option<Half>, InferenceError> {
-    let onnx = match &model.half {
-        Some(half) => Arc::clone(half),
-        None => match onnx::narrow(&model.onnx) {
-            Ok(narrowed) => Arc::from(narrowed),
-            Err(error) => {
-                tracing::debug!(model = %model.card.name, "not narrowed: {error}");
-                return Ok(None);
-            }
-        },
+    let Some((onnx, rounded)) = variant(model) else {
+        return Ok(None);
     };
     let window = reference::window(&model.card);
     let patch = probe::natural_patch(window);
     let (_, due) = reference::on_processor(runtime, model, window, &patch)?;
-    let variant = Model {
-        onnx: Cow::Owned(onnx.to_vec()),
+    let rounded = Model {
+        onnx: Cow::Owned(rounded),
         half: None,
         ..model.clone()
     };
-    let (_, values) = reference::on_processor(runtime, &variant, window, &patch)?;
+    let (_, values) = reference::on_processor(runtime, &rounded, window, &patch)?;
     let decibels = Difference::between(&values, &due).decibels;
     Ok(Some(Half { onnx, decibels }))
+}
+
+/// The file of the variant, and the one that is measured in its place.
+fn variant(model: &Model) -> Option<(Arc<[u8]>, Vec<u8>)> {
+    let made = || {
+        let half = match &model.half {
+            Some(half) => Arc::clone(half),
+            None => Arc::from(onnx::narrow(&model.onnx)?),
+        };
+        let rounded = onnx::rounded(&half)?;
+        Ok::<_, OnnxError>((half, rounded))
+    };
+    let explain = |error: OnnxError| {
+        tracing::debug!(model = %model.card.name, "no half-precision variant: {error}");
+    };
+    made().map_err(explain).ok()
 }

@@ -41,7 +41,8 @@ impl Names {
     }
 }
 
-/// A node of the standard operators, named after what it gives.
+/// A node of the standard operators. Without a name, which it does not need: ONNX Runtime refuses two nodes of one name,
+/// and exporters like to name theirs after what they give.
 pub(super) fn node(
     operator: &str,
     input: &[&str],
@@ -51,7 +52,6 @@ pub(super) fn node(
     NodeProto {
         input: input.iter().map(|&name| name.to_owned()).collect(),
         output: vec![output.to_owned()],
-        name: Some(output.to_owned()),
         op_type: Some(operator.to_owned()),
         attribute,
         ..Default::default()

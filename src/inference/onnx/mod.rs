@@ -1,7 +1,7 @@
 //! Owns the reading and rewriting of ONNX files without ONNX Runtime: what a model takes and gives ([`inspect`]),
-//! weights from beside it ([`embed`]), half precision made single ([`widen`]) and single made half ([`narrow`]),
-//! interfaces made ones that are fed here ([`adapt`]), what is told about it ([`note`]), and the format itself
-//! ([`proto`]).
+//! weights from beside it ([`embed`]), half precision made single ([`widen`]) and single made half ([`narrow`]) or
+//! rounded as if it were ([`rounded`]), interfaces made ones that are fed here ([`adapt`]), what is told about it
+//! ([`note`]), and the format itself ([`proto`]).
 //! Never runs a model, and never trusts one: files come from strangers.
 
 pub mod proto;
@@ -21,7 +21,7 @@ pub use adapt::{Adapt, adapt, note};
 pub use check::{ElementType, ModelFile, inspect};
 pub use error::OnnxError;
 pub use external::embed;
-pub use narrow::narrow;
+pub use narrow::{narrow, rounded};
 pub use scan::FILE_BYTES_MAX;
 pub use widen::widen;
 

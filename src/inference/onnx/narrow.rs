@@ -9,6 +9,9 @@
 
 mod constant;
 mod operators;
+mod rounded;
+
+pub use rounded::rounded;
 
 use std::collections::{HashMap, HashSet};
 use std::mem::take;
@@ -16,7 +19,7 @@ use std::mem::take;
 use prost::Message as _;
 
 use self::constant::Constant;
-use self::operators::{Gives, Operator, Wants};
+use self::operators::{Gives, Operator, Wants, stated_element};
 use super::check::{name, opset};
 use super::edit::{Names, cast, element, has_subgraph, is_standard, set_element, unlist_weights};
 use super::error::{OnnxError, quoted};
@@ -50,12 +53,7 @@ pub fn narrow(bytes: &[u8]) -> Result<Vec<u8>, OnnxError> {
     if has_half(&model) {
         return Ok(bytes.to_vec());
     }
-    let version = opset(&model).ok_or(OnnxError::NoOperatorSet)?;
-    if version < OPSET_MIN {
-        return Err(refused(format!(
-            "its operators are of version {version}, and only those from {OPSET_MIN} on are narrowed"
-        )));
-    }
+    let version = operators_version(&model)?;
     if !model.functions.is_empty() {
         return Err(refused("it has functions of its own".to_owned()));
     }
@@ -73,6 +71,17 @@ pub fn narrow(bytes: &[u8]) -> Result<Vec<u8>, OnnxError> {
     match model.encoded_len() as u64 > FILE_BYTES_MAX {
         true => Err(OnnxError::TooLarge),
         false => Ok(encode(&model)),
+    }
+}
+
+/// The version of the operators, if it is one that is rewritten.
+fn operators_version(model: &ModelProto) -> Result<i64, OnnxError> {
+    let version = opset(model).ok_or(OnnxError::NoOperatorSet)?;
+    match version < OPSET_MIN {
+        true => Err(refused(format!(
+            "its operators are of version {version}, and only those from {OPSET_MIN} on are narrowed"
+        ))),
+        false => Ok(version),
     }
 }
 
@@ -203,20 +212,11 @@ impl Narrower {
         }
         match operator {
             "Constant" => self.constant_node(node),
-            "ConstantOfShape" => {
-                let value = attribute(&node, "value").and_then(|attribute| attribute.t.as_deref());
-                let element = value.map_or(SINGLE, |tensor| tensor.data_type.unwrap_or_default());
-                self.unchanged(node, element)
-            }
-            "Cast" => {
-                let to = attribute(&node, "to").and_then(|attribute| attribute.i);
-                let element = to.and_then(|to| i32::try_from(to).ok()).unwrap_or_default();
-                self.unchanged(node, element)
-            }
-            _ => {
-                let known = Operator::find(operator, self.version).ok_or_else(unknown)?;
-                self.computing(node, known)
-            }
+            _ => match (stated_element(&node), Operator::find(operator, self.version)) {
+                (Some(element), _) => self.unchanged(node, element),
+                (None, Some(known)) => self.computing(node, known),
+                (None, None) => Err(unknown()),
+            },
         }
     }
 
@@ -480,12 +480,6 @@ fn given(inputs: &[Option<Value>], index: usize) -> Result<i32, OnnxError> {
         Some(Some(value)) => Ok(value.element),
         _ => Err(refused("one of its nodes lacks an input".to_owned())),
     }
-}
-
-fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    node.attribute
-        .iter()
-        .find(|attribute| attribute.name.as_deref() == Some(name))
 }
 
 fn refused(why: String) -> OnnxError {

@@ -6,19 +6,27 @@ mod external;
 mod hostile;
 mod narrow;
 mod proto;
+mod rounded;
 mod widen;
 
 use std::path::PathBuf;
 
 use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
 
 use super::encode;
 use super::proto::*;
 use crate::inference::Runtime;
 
-/// The model in ONNX Runtime. Without its optimiser, which leaves out casts to half precision and back where it finds
-/// them together, so that a half-precision network would not be one.
+/// The model in ONNX Runtime, without its optimiser.
+///
+/// What it says of a half-precision network is nearly what single precision gives, for ONNX Runtime leaves out casts
+/// to half precision and back where they are its own, optimiser or not: see [`rounded`](super::rounded()).
 fn session(model: &[u8]) -> Session {
+    session_at(GraphOptimizationLevel::Disable, model)
+}
+
+fn session_at(level: GraphOptimizationLevel, model: &[u8]) -> Session {
     let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
         PathBuf::from,
@@ -26,7 +34,7 @@ fn session(model: &[u8]) -> Session {
     let runtime = Runtime::load(Some(&library)).expect("ONNX Runtime loads (`make runtime` fetches it)");
     Session::builder(&runtime.environment)
         .expect("a session builder")
-        .with_optimization_level(ort::session::builder::GraphOptimizationLevel::Disable)
+        .with_optimization_level(level)
         .expect("an option")
         .commit_from_memory(model)
         .expect("ONNX Runtime accepts the model")

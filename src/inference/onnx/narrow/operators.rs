@@ -4,7 +4,7 @@
 //! Of the operators' schemas up to version 28 (`onnx.defs`), and of ONNX Runtime's list of kernels: where CUDA has a
 //! kernel for single precision only, an operator in half precision would go to the processor.
 
-use super::super::proto::DataType;
+use super::super::proto::{DataType, NodeProto};
 
 /// The type of the elements of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,27 @@ impl Operator {
             _ if EITHER.contains(&name) => plain(FIRST, Wants::Either),
             _ => return None,
         })
+    }
+}
+
+/// The type that a `Cast` or `ConstantOfShape` states for its result; `None` for other operators.
+pub(super) fn stated_element(node: &NodeProto) -> Option<i32> {
+    let attribute = |name| {
+        let mut attributes = node.attribute.iter();
+        attributes.find(move |attribute| attribute.name.as_deref() == Some(name))
+    };
+    match node.op_type.as_deref() {
+        Some("Cast") => {
+            let to = attribute("to").and_then(|attribute| attribute.i);
+            Some(to.and_then(|to| i32::try_from(to).ok()).unwrap_or_default())
+        }
+        Some("ConstantOfShape") => {
+            let value = attribute("value").and_then(|attribute| attribute.t.as_deref());
+            Some(value.map_or(DataType::Float.into(), |tensor| {
+                tensor.data_type.unwrap_or_default()
+            }))
+        }
+        _ => None,
     }
 }
 

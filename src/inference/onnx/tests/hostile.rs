@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::{Adapt, OnnxError, adapt, decode, embed, encode, inspect, narrow, note, widen};
+use super::super::{Adapt, OnnxError, adapt, decode, embed, encode, inspect, narrow, note, rounded, widen};
 use super::adapt::{byte_network, network};
 use super::widen::half_network;
 use super::*;
@@ -16,6 +16,7 @@ fn use_it(bytes: &[u8]) -> bool {
         embed(bytes, &directory),
         widen(bytes),
         narrow(bytes),
+        rounded(bytes),
         adapt(bytes, &Adapt { bgr: false }),
         adapt(bytes, &Adapt { bgr: true }),
         note(bytes, &[("license", "MIT")]),

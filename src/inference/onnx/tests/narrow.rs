@@ -8,12 +8,20 @@ use super::*;
 const HALF: i32 = DataType::Float16 as i32;
 const SINGLE: i32 = DataType::Float as i32;
 
-/// What the model makes of a picture of 3 × 9 × 11 values between 0 and 1.
-fn run(model: &[u8]) -> (Vec<i64>, Vec<f32>) {
-    let mut session = session(model);
-    let picture: Vec<f32> = (0..3 * 9 * 11)
-        .map(|i| (i as f32 * 0.37).sin() * 0.5 + 0.5)
-        .collect();
+/// What the model makes of [`picture`].
+pub(super) fn run(model: &[u8]) -> (Vec<i64>, Vec<f32>) {
+    run_in(session(model))
+}
+
+/// A picture of 3 × 9 × 11 values between 0 and 1.
+pub(super) fn picture() -> Vec<f32> {
+    let value = |i| (i as f32 * 0.37).sin() * 0.5 + 0.5;
+    (0..3 * 9 * 11).map(value).collect()
+}
+
+/// What the model of this session makes of [`picture`].
+pub(super) fn run_in(mut session: Session) -> (Vec<i64>, Vec<f32>) {
+    let picture = picture();
     let input = TensorRef::from_array_view(([1_usize, 3, 9, 11], picture.as_slice())).expect("a tensor");
     let outputs = session.run(ort::inputs![input]).expect("it runs");
     let (shape, values) = outputs[0].try_extract_tensor::<f32>().expect("single precision");
@@ -21,14 +29,14 @@ fn run(model: &[u8]) -> (Vec<i64>, Vec<f32>) {
 }
 
 /// PSNR in decibels of values between 0 and 1.
-fn decibels(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn decibels(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     let squares: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     -10.0 * (squares / a.len() as f64).log10()
 }
 
 /// A network of these nodes from `x` to `y`, with these weights.
-fn network(nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> ModelProto {
+pub(super) fn network(nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> ModelProto {
     model(GraphProto {
         name: Some("single".to_owned()),
         node: nodes,
@@ -39,16 +47,16 @@ fn network(nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> ModelProto {
     })
 }
 
-fn weights() -> TensorProto {
+pub(super) fn weights() -> TensorProto {
     let values: Vec<f32> = (0..81).map(|i| (i as f32 * 0.7).sin() * 0.1).collect();
     floats("w", &[3, 3, 3, 3], &values)
 }
 
-fn convolution(input: &str, output: &str) -> NodeProto {
+pub(super) fn convolution(input: &str, output: &str) -> NodeProto {
     node("Conv", &[input, "w"], output, vec![ints("pads", &[1, 1, 1, 1])])
 }
 
-fn narrowed(model: &ModelProto) -> ModelProto {
+pub(super) fn narrowed(model: &ModelProto) -> ModelProto {
     decode(&narrow(&encode(model)).expect("it is narrowed")).expect("a model")
 }
 
