@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use upscaled::inference::onnx::{Adapt, OnnxError, adapt, decode, encode, inspect, narrow, note, widen};
+use upscaled::inference::onnx::{Adapt, OnnxError, adapt, decode, encode, inspect, narrow, note, rounded, widen};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(model) = decode(bytes) {
@@ -17,6 +17,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     again(bytes, &widen);
     again(bytes, &narrow);
+    if let Err(error) = rounded(bytes) {
+        one_line(&error);
+    }
     again(bytes, &|bytes| adapt(bytes, &Adapt { bgr: false }));
     again(bytes, &|bytes| {
         note(bytes, &[("license", "MIT"), ("source", "a fuzzer")])
