@@ -84,6 +84,7 @@ def main():
     save("parameters", parameters())
     save("checkpoint", checkpoint())
     save("checkpoint-legacy", checkpoint(), _use_new_zipfile_serialization=False)
+    save("flag", {**tensors(), "pro": True, "epoch": 7})
     save("nested", {"state_dict": {"model": renamed("netG.module.")}})
     # Refused: a whole module is code, and so is TorchScript.
     torch.save(torch.nn.PReLU(), out / "pth-code.pth")

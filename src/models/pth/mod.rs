@@ -87,6 +87,10 @@ fn root<'a>(archive: &Archive<'a>) -> Result<&'a str, ImportError> {
     }
 }
 
+/// What stands beside tensors and tells one network from another, some say as a tensor and some as a number: Real-CUGAN's
+/// "pro" nets compute in another range. Everything else that is no tensor is left aside: steps, rates, dates.
+const FLAGS: [&str; 1] = ["pro"];
+
 /// The tensors of the network that is somewhere in `value`. `data` gives the bytes of a storage.
 fn collect<'a>(
     file_len: usize,
@@ -94,7 +98,8 @@ fn collect<'a>(
     value: Value<'a>,
     data: impl Fn(&str) -> Result<Option<&'a [u8]>, ImportError>,
 ) -> Result<Weights, ImportError> {
-    let tensors = heap.entries(state_dict(heap, value)).iter();
+    let dict = state_dict(heap, value);
+    let tensors = heap.entries(dict).iter();
     let tensors = tensors.filter_map(|(name, value)| match name {
         Value::Text(name) => Some((*name, heap.stored(*value)?)),
         _ => None,
@@ -115,6 +120,12 @@ fn collect<'a>(
     }
     if weights.is_empty() {
         return Err(ImportError::Format("it holds no tensors by name".to_owned()));
+    }
+    for name in FLAGS {
+        let stated = heap.entry(dict, &format!("{prefix}{name}"));
+        if matches!(stated, Some(Value::Bool(true) | Value::Int(1..))) {
+            weights.insert(name, Tensor::new(Vec::new(), vec![1.0]));
+        }
     }
     Ok(weights)
 }

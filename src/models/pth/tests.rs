@@ -48,6 +48,17 @@ fn is_read_or_refused(bytes: &[u8]) {
     }
 }
 
+/// Real-CUGAN's "pro" nets say so beside their tensors, and are computed otherwise; other numbers say nothing.
+#[test]
+fn a_flag_that_tells_networks_apart_is_kept() {
+    let (_, bytes) = file!("flag");
+    let weights = read(bytes).unwrap();
+    assert_eq!(
+        weights.names().collect::<Vec<_>>(),
+        ["a.bias", "a.weight", "n", "pro"]
+    );
+}
+
 /// Every precision, protocol, wrapper and layout, also transposed views of one shared storage.
 #[test]
 fn what_pytorch_writes_is_read() {
