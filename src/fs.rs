@@ -213,6 +213,15 @@ pub fn replace_file(fs: &dyn Filesystem, path: &Path, bytes: &[u8]) -> io::Resul
     fs.sync_dir(dir)
 }
 
+/// Gives a file that is durable under one name another one in the same directory, durably, unless that is taken.
+///
+/// # Errors
+/// As [`Filesystem::rename_noreplace`] and [`Filesystem::sync_dir`].
+pub fn place_file(fs: &dyn Filesystem, from: &Path, to: &Path) -> io::Result<()> {
+    fs.rename_noreplace(from, to)?;
+    to.parent().map_or(Ok(()), |dir| fs.sync_dir(dir))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -135,10 +135,10 @@ fn what_cannot_be_imported_is_refused_with_the_reason_and_nothing_stays() {
     let classifier = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/classifier.onnx");
     let run = desk.run(&["models", "import", classifier.to_str().unwrap()]);
     assert_eq!(run.code, Some(69), "{run:?}");
-    for name in ["span-x4", "../out", ".x"] {
-        desk.write("good.safetensors", doubling_safetensors());
+    desk.write("good.safetensors", doubling_safetensors());
+    for (name, code) in [("span-x4", 74), ("../out", 2), (".x", 2), ("good.onnx", 2)] {
         let run = desk.run(&["models", "import", "good.safetensors", "--name", name]);
-        assert_ne!(run.code, Some(0), "{run:?}");
+        assert!(run.one_line(code).contains(name), "{run:?}");
     }
     let left: Vec<_> = match std::fs::read_dir(desk.path("state/models")) {
         Ok(entries) => entries.map(|entry| entry.unwrap().file_name()).collect(),
@@ -146,10 +146,27 @@ fn what_cannot_be_imported_is_refused_with_the_reason_and_nothing_stays() {
     };
     assert!(left.is_empty(), "{left:?}");
 
-    // One that fails does not keep the others from it.
+    // One that fails does not keep the others from it. What a killed import left goes.
+    desk.write("state/models/.import-4194305-old.onnx", "half a file");
     let run = desk.run(&["models", "import", "evil.pth", "good.safetensors"]);
     assert_eq!(run.code, Some(1), "{run:?}");
     assert_eq!(names(&desk), ["span-x2", "span-x4", "good"]);
+    assert_eq!(std::fs::read_dir(desk.path("state/models")).unwrap().count(), 1);
+}
+
+/// A copy at home would look imported, and the daemon would never find it.
+#[test]
+fn a_state_directory_that_cannot_be_written_is_told() {
+    let desk = Desk::new();
+    desk.configure();
+    desk.write(
+        "state",
+        "a file where the directory would be: root cannot write there either",
+    );
+    desk.write("tiny.safetensors", doubling_safetensors());
+    let run = desk.run(&["models", "import", "tiny.safetensors"]);
+    assert!(run.one_line(74).contains("tiny.onnx"), "{run:?}");
+    assert_eq!(names(&desk), ["span-x2", "span-x4"]);
 }
 
 #[test]

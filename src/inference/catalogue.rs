@@ -24,6 +24,7 @@ use super::InferenceError;
 use super::card::{self, Model, ModelCard};
 use super::half;
 use super::library::Runtime;
+use super::onnx;
 use super::reference::{REFERENCE_MAX_BYTES, Reference};
 use crate::error::one_line;
 use crate::fs::SharedFilesystem;
@@ -203,11 +204,16 @@ impl Catalogue {
         if !model.card.half_decibels.is_some_and(near_enough) {
             return None;
         }
-        let kept = || {
-            self.cards
-                .get_beside(&model.card.sha256, HALF, file::FILE_MAX_BYTES)
+        let sha256 = &model.card.sha256;
+        let kept = || self.cards.get_beside(sha256, HALF, file::FILE_MAX_BYTES);
+        // It was near enough when it was measured, and is always made alike.
+        let made = || {
+            let narrowed = onnx::narrow(&model.onnx).ok()?;
+            self.cards.keep(sha256, HALF, &narrowed);
+            Some(narrowed)
         };
-        model.half.clone().or_else(|| kept().map(Arc::from))
+        let half = || kept().or_else(made).map(Arc::from);
+        model.half.clone().or_else(half)
     }
 
     /// Every model that has a name, the built-in ones first, then the files by name, each with what is known of it.
@@ -265,10 +271,11 @@ impl Catalogue {
             // A link that leads nowhere is there too: saying so helps more than "unknown".
             .find(|path| path.symlink_metadata().is_ok())
             .map(Lead::File)
-            .ok_or_else(|| self.unknown(name))
+            .ok_or_else(|| self.unknown(name, self.model_dirs().map(|dir| shown(&dir)).collect()))
     }
 
-    fn unknown(&self, name: &str) -> ModelError {
+    /// `places`: where a file of that name would be found.
+    fn unknown(&self, name: &str, places: Vec<String>) -> ModelError {
         let mut known: Vec<String> = card::built_in()
             .iter()
             .map(|model| model.card.name.to_string())
@@ -278,7 +285,6 @@ impl Catalogue {
                 known.push(name);
             }
         }
-        let places: Vec<String> = self.model_dirs().map(|dir| shown(&dir)).collect();
         ModelError::Unknown {
             name: name.to_owned(),
             known: known.join(", "),
@@ -400,8 +406,13 @@ fn card_name(name: &str, path: &Path) -> String {
 }
 
 /// Whether something could have that name: it becomes a file name and stands in messages.
-fn check_name(name: &str) -> Result<(), &'static str> {
-    if name.is_empty() {
+///
+/// # Errors
+/// What is wrong with it, to be put behind "it is no name, because".
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    if is_path(name) {
+        Err("it reads like a path")
+    } else if name.is_empty() {
         Err("it is empty")
     } else if name.len() > NAME_MAX_BYTES {
         Err("it is too long")

@@ -221,7 +221,11 @@ pub fn tune(
             }
             let seconds = match fastest_run(upscaler, window, batch, device_bytes, clock) {
                 Ok(seconds) => seconds,
-                Err(InferenceError::OutOfMemory(_)) => continue,
+                Err(InferenceError::OutOfMemory(_)) => {
+                    // What fits only sometimes is no choice.
+                    speeds.retain(|speed| speed.window() != window || speed.batch != batch);
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             next.push((window, batch));

@@ -147,8 +147,12 @@ impl ProfileStore {
         let kept = self.load(key);
         let mut profile = kept.clone().unwrap_or_else(|| known.clone());
         change(&mut profile);
-        if kept.as_ref() != Some(&profile) && !self.write(key, &profile) {
-            self.unwritten.insert(key.clone(), profile.clone());
+        if kept.as_ref() != Some(&profile) {
+            if self.write(key, &profile) {
+                self.unwritten.remove(key);
+            } else {
+                self.unwritten.insert(key.clone(), profile.clone());
+            }
         }
         profile
     }
@@ -369,5 +373,18 @@ mod tests {
         // Without the daemon's directory the command starts anew, and its file is the newest.
         save(&mut store(&dirs[1..]), &profile(7));
         assert_eq!(store(&dirs).load(&key()).unwrap().speeds, [speed]);
+    }
+
+    #[test]
+    fn a_disk_that_was_full_for_a_while_is_used_again() {
+        let state = tempfile::tempdir().unwrap();
+        let dir = state.path().join("profiles");
+        std::fs::write(&dir, "in the way").unwrap();
+        let mut daemon = store(std::slice::from_ref(&dir));
+        save(&mut daemon, &profile(7));
+        std::fs::remove_file(&dir).unwrap();
+        save(&mut daemon, &profile(8));
+        save(&mut store(std::slice::from_ref(&dir)), &profile(9));
+        assert_eq!(daemon.load(&key()), Some(profile(9)));
     }
 }

@@ -303,7 +303,8 @@ impl Graph {
         self.node("Pad", &[x, &pads], vec![text("mode", mode)])
     }
 
-    /// The finished model, whose output is `output`. `facts` go into its metadata.
+    /// The finished model, whose output is `output`. `facts` go into its metadata. The program's version does not: the
+    /// same weights shall be the same file, whenever they are imported.
     pub fn finish(mut self, output: &Value, facts: &[(&str, &str)]) -> ModelProto {
         self.nodes.push(NodeProto {
             input: vec![output.0.clone()],
@@ -333,7 +334,6 @@ impl Graph {
                 version: Some(OPSET),
             }],
             producer_name: Some("upscaled".to_owned()),
-            producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             graph: Some(Box::new(graph)),
             metadata_props: facts
                 .iter()

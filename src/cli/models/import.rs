@@ -10,7 +10,7 @@ use super::super::args::ImportArgs;
 use super::super::exit::{Exit, Failure};
 use super::super::out::{Out, bytes, complain};
 use crate::error::{one_line, plain};
-use crate::inference::catalogue::Brought;
+use crate::inference::catalogue::{Brought, check_name};
 use crate::inference::onnx::{self, Adapt};
 use crate::inference::{Catalogue, ModelCard, ModelError};
 use crate::models::{Converted, HEAD_BYTES, Kind, convert};
@@ -85,6 +85,12 @@ fn import_one(catalogue: &Catalogue, args: &ImportArgs, path: &Path) -> Result<I
         Some(name) => name.clone(),
         None => one_line(&file.file_stem().unwrap_or_default().to_string_lossy()),
     };
+    check_name(&name).map_err(|why| {
+        let shown = one_line(&path.to_string_lossy());
+        Failure::usage(format!(
+            "cannot import {shown}: {name:?} is no name of a model, {why}; give one with --name"
+        ))
+    })?;
     let Converted { onnx, network } = read(kind, &file)?;
     let onnx = finish(&file, onnx, args, network.as_deref()).map_err(|why| refused(path, &why))?;
     let brought = catalogue.bring(&name, &onnx).map_err(|error| match error {

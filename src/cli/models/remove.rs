@@ -1,5 +1,7 @@
 //! Owns `upscaled models remove`: a model leaves the state directory, unless a folder needs it.
 
+use std::path::Path;
+
 use super::super::exit::Failure;
 use super::super::out::Out;
 use crate::config::Config;
@@ -13,7 +15,10 @@ pub fn remove(
     names: &[String],
 ) -> Result<(), Failure> {
     for name in names {
-        if let Some(folder) = config.folders.iter().find(|folder| folder.recipe.model == *name) {
+        let file = catalogue.file_of(name)?;
+        // A folder may name the file by its path, too.
+        let same = |model: &str| model == name || is_same(Path::new(model), &file);
+        if let Some(folder) = config.folders.iter().find(|folder| same(&folder.recipe.model)) {
             return Err(Failure::usage(format!(
                 "cannot remove {name}: the folder {} uses it; give that folder another model first",
                 folder.name
@@ -23,4 +28,8 @@ pub fn remove(
         out.line(format_args!("removed {name} ({})", path.display()))?;
     }
     Ok(())
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -2,18 +2,18 @@
 //! what was found out about it. Never converts anything, and never touches a file that has no name.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::Digest;
 
-use super::file::unusable;
-use super::{Catalogue, EXTENSION, MODELS_DIR, ModelError, check_name, lock, shown};
+use super::file::BroughtFile;
+use super::{Catalogue, EXTENSION, ModelError, check_name, lock, shown};
 use crate::error::plain;
-use crate::fs::replace_file;
+use crate::fs::{place_file, replace_file};
 use crate::inference::card::{Model, ModelCard};
 use crate::report::hex;
 
-/// Stands before the name of a file that is being examined: no model's name begins with a dot.
+/// Stands before the process and the name of a file that is being examined: no model's name begins with a dot.
 const EXAMINED: &str = ".import-";
 
 /// What became of a model that was brought.
@@ -28,8 +28,8 @@ pub struct Brought {
 }
 
 impl Catalogue {
-    /// Puts an ONNX file into `models/` of the first state directory that can be written, under this name, after it was
-    /// examined. Nothing is left of one that is no upscaler.
+    /// Puts an ONNX file into `models/` of the first state directory, where the daemon looks, under this name, after it
+    /// was examined. Nothing is left of one that is no upscaler.
     ///
     /// # Errors
     /// [`ModelError::BadName`], [`ModelError::Taken`] for the name of another model, [`ModelError::Unwritable`], and
@@ -39,74 +39,88 @@ impl Catalogue {
             name: name.to_owned(),
             why,
         })?;
-        if let Some(brought) = self.is_there(name, onnx)? {
-            return Ok(brought);
-        }
-        let mut refused = None;
-        for dir in self.model_dirs() {
-            let examined = dir.join(format!("{EXAMINED}{name}.{EXTENSION}"));
-            if let Err(error) = replace_file(self.fs.as_ref(), &examined, onnx) {
-                refused = refused.or(Some(unwritable(&dir.join(name), &error)));
-                continue;
-            }
-            let found = self.card_of(name, &examined);
-            lock(&self.seen).remove(&examined);
-            let path = dir.join(format!("{name}.{EXTENSION}"));
-            let _ = self.fs.remove_file(&examined);
-            let kept = found.and_then(|_| {
-                replace_file(self.fs.as_ref(), &path, onnx).map_err(|error| unwritable(&path, &error))
-            });
-            if let Err(error) = kept {
-                return Err(match error {
-                    // Of the file that was brought, not of the one that it was written to.
-                    ModelError::Unusable { why, .. } => unusable(name.as_ref(), why),
-                    other => other,
-                });
-            }
-            return Ok(Brought {
-                card: self.card(name)?,
-                path,
-                was_there: false,
-            });
-        }
-        Err(refused.unwrap_or_else(|| self.unknown(name)))
-    }
-
-    /// Whether a model of that name is this one.
-    fn is_there(&self, name: &str, onnx: &[u8]) -> Result<Option<Brought>, ModelError> {
         if Model::built_in(name).is_some() {
             return Err(taken(name, "the built-in model".to_owned()));
         }
-        let Some((_, path)) = self.files().into_iter().find(|(other, _)| other == name) else {
-            return Ok(None);
+        let Some(dir) = self.model_dirs().next() else {
+            return Err(self.unknown(name, Vec::new()));
         };
-        let card = self.card(name).map_err(|_| taken(name, shown(&path)))?;
-        if card.sha256 == hex(&sha2::Sha256::digest(onnx)) {
-            return Ok(Some(Brought {
-                card,
-                path,
-                was_there: true,
-            }));
+        let path = dir.join(format!("{name}.{EXTENSION}"));
+        let brought = |was_there| {
+            Ok(Brought {
+                card: self.card_of(name, &path)?,
+                path: path.clone(),
+                was_there,
+            })
+        };
+        if path.symlink_metadata().is_ok() {
+            let there = BroughtFile::read(&path).is_ok_and(|file| file.sha256 == sha256(onnx));
+            return if there {
+                brought(true)
+            } else {
+                Err(taken(name, shown(&path)))
+            };
         }
-        Err(taken(name, shown(&path)))
+        self.sweep(&dir);
+        let examined = dir.join(format!("{EXAMINED}{}-{name}.{EXTENSION}", std::process::id()));
+        replace_file(self.fs.as_ref(), &examined, onnx).map_err(|error| unwritable(&path, &error))?;
+        let found = self.card_of(name, &examined);
+        lock(&self.seen).remove(&examined);
+        let placed = found.and_then(|_| {
+            place_file(self.fs.as_ref(), &examined, &path).map_err(|error| match error.kind() {
+                // By somebody who imported the same name meanwhile.
+                io::ErrorKind::AlreadyExists => taken(name, shown(&path)),
+                _ => unwritable(&path, &error),
+            })
+        });
+        match placed {
+            Ok(()) => brought(false),
+            Err(error) => {
+                let _ = self.fs.remove_file(&examined);
+                Err(error)
+            }
+        }
     }
 
-    /// Takes the model of that name out of `models/`, with its card and its reference, and returns what it was.
+    /// Removes what imports left that were killed.
+    fn sweep(&self, dir: &Path) {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name();
+            let process = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(EXAMINED)?.split('-').next());
+            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                let _ = self.fs.remove_file(&entry.path());
+            }
+        }
+    }
+
+    /// The file in `models/` that has this name, for whoever wants to remove it.
     ///
     /// # Errors
-    /// [`ModelError::BuiltIn`], [`ModelError::Unknown`], [`ModelError::Unwritable`].
-    pub fn remove(&self, name: &str) -> Result<PathBuf, ModelError> {
+    /// [`ModelError::BuiltIn`], [`ModelError::Unknown`].
+    pub fn file_of(&self, name: &str) -> Result<PathBuf, ModelError> {
         if Model::built_in(name).is_some() {
             return Err(ModelError::BuiltIn {
                 name: name.to_owned(),
             });
         }
         let found = self.files().into_iter().find(|(other, _)| other == name);
-        let Some((_, path)) = found else {
-            return Err(self.unknown(name));
-        };
-        // By what it holds, if it can be read: what was found out about it is of no use without it.
-        let card = self.card(name).ok();
+        found
+            .map(|(_, path)| path)
+            .ok_or_else(|| self.unknown(name, Vec::new()))
+    }
+
+    /// Takes the model of that name out of `models/`, with what was found out about it, and returns where it was. It is
+    /// read for that, and not examined: it may be one that hangs.
+    ///
+    /// # Errors
+    /// As [`Catalogue::file_of`]; [`ModelError::Unwritable`].
+    pub fn remove(&self, name: &str) -> Result<PathBuf, ModelError> {
+        let path = self.file_of(name)?;
+        let sha256 = |path: &Path| BroughtFile::read(path).ok().map(|file| file.sha256);
+        let removed = sha256(&path);
         self.fs
             .remove_file(&path)
             .map_err(|error| unwritable(&path, &error))?;
@@ -114,20 +128,19 @@ impl Catalogue {
             let _ = self.fs.sync_dir(dir);
         }
         lock(&self.seen).remove(&path);
-        let still_used = |card: &ModelCard| {
+        let is_used = |wanted: &String| {
             let mut others = self.files().into_iter();
-            others.any(|(_, path)| self.card_at(&path).is_ok_and(|other| other.sha256 == card.sha256))
+            others.any(|(_, path)| sha256(&path).as_ref() == Some(wanted))
         };
-        if let Some(card) = card.filter(|card| !still_used(card)) {
-            self.cards.forget(&card.sha256);
+        if let Some(removed) = removed.filter(|removed| !is_used(removed)) {
+            self.cards.forget(&removed);
         }
         Ok(path)
     }
+}
 
-    /// Where [`Catalogue::bring`] puts models: for messages.
-    pub fn models_dir(&self) -> Option<PathBuf> {
-        self.state_dirs.first().map(|dir| dir.join(MODELS_DIR))
-    }
+fn sha256(bytes: &[u8]) -> String {
+    hex(&sha2::Sha256::digest(bytes))
 }
 
 fn taken(name: &str, by: String) -> ModelError {
@@ -137,7 +150,7 @@ fn taken(name: &str, by: String) -> ModelError {
     }
 }
 
-fn unwritable(path: &std::path::Path, error: &io::Error) -> ModelError {
+fn unwritable(path: &Path, error: &io::Error) -> ModelError {
     ModelError::Unwritable {
         path: shown(path),
         why: plain(error),

@@ -12,7 +12,7 @@ use crate::inference::card::ModelCard;
 pub const CARDS_DIR: &str = "cards";
 
 /// Raised whenever probing finds more or something else than before: older cards are then found anew.
-const CARD_VERSION: u32 = 1;
+const CARD_VERSION: u32 = 2;
 
 /// Largest file that is believed to be a card.
 const CARD_MAX_BYTES: u64 = 1 << 20;
