@@ -1,5 +1,5 @@
 //! Owns what the machine says of its memory: how much there is, how much is free now, on the host and on NVIDIA's
-//! devices. Never decides what may be used of it.
+//! devices; and gives back what is no longer needed. Never decides what may be used of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,17 @@ pub fn resident_bytes() -> Option<u64> {
         .parse::<u64>()
         .ok()
         .map(|kib| kib * 1024)
+}
+
+/// Gives memory that was freed back to the system. The allocator keeps what was freed in small pieces for the next
+/// picture, which may come tomorrow.
+pub fn give_back_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: `malloc_trim` takes no pointer and is safe to be called from any thread at any time (MT-Safe, malloc(3)):
+    // it returns only pages that no allocation is in.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Bytes that are free now on the NVIDIA device with this number, other programs' use taken off; `None` without a

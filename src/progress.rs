@@ -1,8 +1,9 @@
-//! Owns what a running job shares with those who watch it: how far it is, and whether to stop. Two atomics;
-//! never blocks either side.
+//! Owns what a running job shares with those who watch it: how far it is, whether to stop, and what ends the run that
+//! is in work. Never blocks either side.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Monotonic;
@@ -57,19 +58,65 @@ pub fn eta(started: Monotonic, now: Monotonic, fraction: f64) -> Option<Duration
     (fraction > 0.0 && fraction <= 1.0).then(|| now.since(started).mul_f64((1.0 - fraction) / fraction))
 }
 
-/// A wish to stop, heard before the next tile.
-#[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+/// Ends the run of a session that is in work on another thread, and every later one of the same picture. Must not
+/// block.
+pub type Terminator = Arc<dyn Fn() + Send + Sync>;
+
+/// A wish to stop: heard before the next tile, or in the middle of one.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<Wish>);
+
+#[derive(Default)]
+struct Wish {
+    asked: AtomicBool,
+    ending: Mutex<Ending>,
+}
+
+/// Both under one lock: a terminator that comes while the end is asked for is not missed.
+#[derive(Default)]
+struct Ending {
+    at_once: bool,
+    terminator: Option<Terminator>,
+}
 
 impl Cancel {
-    /// Asks the job to stop.
+    /// Asks the job to stop before its next tile.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks the job to stop, in the middle of a tile if it must be.
+    pub fn terminate(&self) {
+        self.cancel();
+        let mut ending = self.ending();
+        ending.at_once = true;
+        if let Some(terminate) = &ending.terminator {
+            terminate();
+        }
+    }
+
+    /// Names what ends the job's runs; `None`: nothing does (any more).
+    pub fn set_terminator(&self, terminator: Option<Terminator>) {
+        let mut ending = self.ending();
+        ending.terminator = terminator;
+        if let (true, Some(terminate)) = (ending.at_once, &ending.terminator) {
+            terminate();
+        }
     }
 
     /// Whether somebody asked.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        self.0.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancel").field(&self.0.asked).finish()
     }
 }
 
@@ -83,6 +130,24 @@ mod tests {
         let now = start + Duration::from_secs(30);
         assert_eq!(eta(start, now, 0.75), Some(Duration::from_secs(10)));
         assert_eq!(eta(start, now, 0.0), None);
+    }
+
+    #[test]
+    fn whoever_asks_for_an_end_before_there_is_a_run_is_heard_by_the_first() {
+        let ended = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&ended);
+        let terminator: Terminator = Arc::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let cancel = Cancel::default();
+        cancel.cancel();
+        cancel.set_terminator(Some(Arc::clone(&terminator)));
+        assert_eq!(ended.load(Ordering::Relaxed), 0, "the tile in work is let go on");
+        cancel.terminate();
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
+        cancel.set_terminator(None);
+        cancel.set_terminator(Some(terminator));
+        assert_eq!(ended.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn executor(device_bytes: u64) -> Executor {
         warn_skipped: false,
         device_bytes: Some(device_bytes),
         host_bytes: Some(1 << 30),
+        unload_after: None,
     };
     Executor::start(settings, SystemClock::shared()).unwrap()
 }

@@ -111,6 +111,7 @@ impl Workshop {
             warn_skipped: false,
             device_bytes: Some(device_bytes),
             host_bytes: Some(1 << 30),
+            unload_after: None,
         };
         Executor::start(settings, SystemClock::shared()).unwrap()
     }

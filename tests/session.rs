@@ -35,6 +35,30 @@ fn run(upscaler: &mut OrtUpscaler, side: u32) -> Result<Size, InferenceError> {
     Ok(seen.expect("the result was taken"))
 }
 
+/// What a hung picture is ended with, and a shutdown whose grace is over. The window takes seconds here.
+fn ends_in_the_middle_of_a_run_and_goes_on(upscaler: &mut OrtUpscaler, budget: u64) {
+    let size = Size::new(160, 160);
+    upscaler.prepare(size, 1, budget).unwrap();
+    let terminate = upscaler.terminator().expect("ONNX Runtime can be told to end a run");
+    let (started, begun) = std::sync::mpsc::channel();
+    let other = std::thread::spawn(move || {
+        begun.recv().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        terminate();
+    });
+    started.send(()).unwrap();
+    let ended = (0..1000).find_map(|_| run(upscaler, size.width).err());
+    assert_eq!(ended, Some(InferenceError::Terminated));
+    other.join().unwrap();
+    assert_eq!(
+        run(upscaler, size.width),
+        Err(InferenceError::Terminated),
+        "it stays ended for this picture"
+    );
+    upscaler.terminator();
+    assert!(run(upscaler, size.width).is_ok(), "and not for the next one");
+}
+
 /// One test, because the capped arena is the process's: sessions of two tests would share it.
 #[test]
 fn a_session_keeps_its_budget_and_survives_running_out_of_memory() {
@@ -63,6 +87,8 @@ fn a_session_keeps_its_budget_and_survives_running_out_of_memory() {
     assert!(peak <= budget);
     let ratio = estimate as f64 / peak as f64;
     assert!((0.85..1.15).contains(&ratio), "estimated {estimate}, was {peak}");
+
+    ends_in_the_middle_of_a_run_and_goes_on(&mut upscaler, budget);
 
     drop(upscaler);
     let small = Model::built_in("span-x2").unwrap();

@@ -11,8 +11,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::read::{
-    auto, boolean, device_ids, distinct, folder_name, found, list, model, path, patterns, pixels, px, scale,
-    size, text, time, whole, word,
+    auto, boolean, device_ids, distinct, folder_name, found, list, model, or_word, path, patterns, pixels, px,
+    scale, size, text, time, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
 use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check};
@@ -29,7 +29,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
 ];
 
 /// Every key of `[runtime]`.
-pub(super) const RUNTIME_KEYS: &[&str] = &["library", "providers", "device_id", "threads", "precision"];
+pub(super) const RUNTIME_KEYS: &[&str] = &["library", "providers", "device_id", "threads", "precision", "unload_after"];
 
 /// Every key of `[memory]`.
 pub(super) const MEMORY_KEYS: &[&str] = &["device", "host"];
@@ -76,6 +76,9 @@ const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(360
 
 /// Below 10 s a slow tile on an old processor would be called a hang; beyond a week nothing is.
 const JOB_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(7 * 24 * 3600);
+
+/// Loading a model again takes about a second, so less than that would only load it for every picture.
+const UNLOAD_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
 
 /// A pause between two writes of a copy lasts milliseconds at least (I1); nobody waits longer than an hour.
 const SETTLE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
@@ -139,6 +142,9 @@ fn read_runtime(section: &mut Section<'_>, base: &Path) -> RuntimeConfig {
             auto(v, |v| Ok(whole(v, 1..=THREADS_MAX)? as usize))
         }),
         precision: section.value("precision", default.precision, word),
+        unload_after: section.value("unload_after", default.unload_after, |v| {
+            or_word("never", v, |v| time(v, UNLOAD_AFTER))
+        }),
     }
 }
 

@@ -82,11 +82,20 @@ pub(super) fn auto<T>(
     value: &Value,
     read: impl FnOnce(&Value) -> Result<T, String>,
 ) -> Result<Option<T>, String> {
-    if value.as_str() == Some("auto") {
+    or_word("auto", value, read)
+}
+
+/// `None` for this word, or what `read` reads; its refusal then names the word too.
+pub(super) fn or_word<T>(
+    word: &str,
+    value: &Value,
+    read: impl FnOnce(&Value) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    if value.as_str() == Some(word) {
         return Ok(None);
     }
     let why_not = |why: String| match why.strip_prefix("must be ") {
-        Some(rest) => format!("must be \"auto\" or {rest}"),
+        Some(rest) => format!("must be \"{word}\" or {rest}"),
         None => why,
     };
     read(value).map(Some).map_err(why_not)

@@ -63,6 +63,8 @@ pub struct RuntimeConfig {
     pub threads: Option<usize>,
     /// Arithmetic of the network.
     pub precision: Precision,
+    /// How long a model stays loaded without work; `None`: until the service ends.
+    pub unload_after: Option<Duration>,
 }
 
 impl Default for RuntimeConfig {
@@ -74,6 +76,7 @@ impl Default for RuntimeConfig {
             device_ids: vec![0],
             threads: None,
             precision: Precision::Auto,
+            unload_after: Some(Duration::from_secs(10 * 60)),
         }
     }
 }

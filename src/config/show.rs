@@ -93,6 +93,12 @@ impl Config {
                 None => entry("threads", "auto"),
             },
             entry("precision", runtime.precision.word()),
+            entry(
+                "unload_after",
+                runtime
+                    .unload_after
+                    .map_or_else(|| "never".to_owned(), values::show_time),
+            ),
         ]
     }
 

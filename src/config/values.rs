@@ -78,7 +78,6 @@ impl Word for Provider {
 impl Word for Precision {
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("fp32", Self::Fp32), ("fp16", Self::Fp16)];
-    const LATER: &'static [&'static str] = &["fp16"];
 }
 
 impl Word for OnTooBig {

@@ -73,6 +73,9 @@ const HIDES_ITS_CAUSE: &[&str] = &[
 /// The same by the number of the CUDA runtime: memory, devices unavailable, unknown.
 const OUT_OF_MEMORY_CODES: &[u32] = &[2, 46, 999];
 
+/// "Exiting due to terminate flag being set to true." (sequential_executor.cc): our own doing, by `RunOptions`.
+const TERMINATED: &str = "terminate flag being set";
+
 /// After one of these every further call fails. CUDA's manual says of 700 to 719 and of 810: "This leaves the process
 /// in an inconsistent state and any further CUDA work will return the same error. To continue using CUDA, the process
 /// must be terminated and relaunched." The hardware's errors and a context that is gone leave no less.
@@ -172,7 +175,9 @@ pub fn classify(text: &str) -> InferenceError {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
     let failed_with = |codes: &[u32]| cuda_failures(&lower).any(|code| codes.contains(&code));
     let line = first_line(text);
-    if says(OUT_OF_MEMORY) {
+    if lower.contains(TERMINATED) {
+        InferenceError::Terminated
+    } else if says(OUT_OF_MEMORY) {
         InferenceError::OutOfMemory(line)
     } else if says(DEVICE_LOST) || failed_with(DEVICE_LOST_CODES) {
         InferenceError::DeviceLost(line)

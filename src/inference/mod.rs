@@ -20,6 +20,7 @@ mod tensor;
 
 use crate::config::Provider;
 use crate::error::{Disposition, Fault, ReasonCode};
+use crate::progress::Terminator;
 use crate::size::Size;
 
 pub use card::{Model, ModelCard};
@@ -128,6 +129,12 @@ pub trait Upscaler {
     /// As [`Upscaler::upscale`].
     fn fall_back(&mut self, device_bytes: u64) -> Result<bool, InferenceError>;
 
+    /// What ends the run in work, and all that follow until this is called again, from another thread: they fail with
+    /// [`InferenceError::Terminated`]. `None` where runs cannot be ended.
+    fn terminator(&mut self) -> Option<Terminator> {
+        None
+    }
+
     /// Most bytes that inference held on the device since the last [`Upscaler::prepare`], where the device
     /// tells.
     fn device_peak_bytes(&self) -> Option<u64>;
@@ -145,6 +152,9 @@ pub enum InferenceError {
     /// The model or the runtime failed.
     #[error("the model failed: {0}")]
     Model(String),
+    /// Somebody ended the run by its [`Upscaler::terminator`].
+    #[error("the run was ended on request")]
+    Terminated,
     /// No provider of the configuration could be used.
     #[error("no execution provider can be used: {}; correct [runtime] providers", list(.0))]
     NoProvider(Vec<SkippedProvider>),
@@ -161,6 +171,7 @@ impl InferenceError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::OutOfMemory(_) | Self::Model(_) => Disposition::Quarantine,
+            Self::Terminated => Disposition::Release,
             Self::DeviceLost(_) | Self::NoProvider(_) | Self::Catalogue(_) | Self::Library(_) => {
                 Disposition::Block
             }

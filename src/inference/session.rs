@@ -2,9 +2,10 @@
 //! and running tiles. One thread touches it (I9). Never cuts tiles and never decides how large they are.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::ThreadId;
 
-use ort::session::Session;
+use ort::session::{RunOptions, Session};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::arena::{self, CpuArena};
@@ -13,9 +14,10 @@ use super::classify::classify;
 use super::library::Runtime;
 use super::profile::Profile;
 use super::providers::{self, ProviderSettings, SkippedProvider};
-use super::tensor::{self, Format, Scratch};
+use super::tensor::{self, Format, Running, Scratch};
 use super::{InferenceError, Place, Planes, Upscaler};
 use crate::config::{Precision, Provider};
+use crate::progress::Terminator;
 use crate::size::Size;
 use crate::tiling::MemoryNeed;
 
@@ -53,6 +55,8 @@ pub struct OrtUpscaler {
     prepared: Option<Prepared>,
     open: Option<OpenSession>,
     scratch: Scratch,
+    /// Of the picture in work: once its runs were ended, those of the next one need others.
+    run_options: Arc<RunOptions>,
     owner: ThreadId,
 }
 
@@ -107,6 +111,7 @@ impl OrtUpscaler {
         let [first, ..] = settings.providers[..] else {
             return Err(InferenceError::NoProvider(Vec::new()));
         };
+        let run_options = RunOptions::new().map_err(|error| classify(error.message()))?;
         let mut upscaler = Self {
             runtime: runtime.clone(),
             place: place(first, &settings, model.half.is_some()),
@@ -117,6 +122,7 @@ impl OrtUpscaler {
             prepared: None,
             open: None,
             scratch: Scratch::default(),
+            run_options: Arc::new(run_options),
             owner: std::thread::current().id(),
         };
         let mut skipped = Vec::new();
@@ -293,9 +299,13 @@ impl Upscaler for OrtUpscaler {
                 "the session is closed after an earlier failure".to_owned(),
             ));
         };
+        let mut running = Running {
+            session,
+            options: &self.run_options,
+        };
         let format = Format::of(card);
         let scratch = &mut self.scratch;
-        tensor::run_tiles(session, &format, card.batches, tiles, due, scratch, take)
+        tensor::run_tiles(&mut running, &format, card.batches, tiles, due, scratch, take)
             .map_err(|error| classify(&error.to_string()))
     }
 
@@ -318,6 +328,17 @@ impl Upscaler for OrtUpscaler {
             self.position = position;
         }
         Ok(found)
+    }
+
+    fn terminator(&mut self) -> Option<Terminator> {
+        let options = Arc::new(RunOptions::new().ok()?);
+        self.run_options = Arc::clone(&options);
+        Some(Arc::new(move || {
+            // It fails only for a null pointer; who waits for the end gives up by itself.
+            if let Err(error) = options.terminate() {
+                tracing::warn!("cannot end the run in work: {error}");
+            }
+        }))
     }
 
     fn device_peak_bytes(&self) -> Option<u64> {

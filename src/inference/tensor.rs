@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use half::f16;
-use ort::session::{Session, SessionInputValue};
+use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::{TensorElementType, TensorRef};
 
 use super::card::{Element, Layout, ModelCard};
@@ -122,6 +122,14 @@ impl From<ort::Error> for RunError {
     }
 }
 
+/// A session, and what its runs can be ended with from another thread.
+pub(super) struct Running<'s> {
+    /// The session.
+    pub(super) session: &'s mut Session,
+    /// Of each run.
+    pub(super) options: &'s RunOptions,
+}
+
 /// Runs tiles through a model of this format. One channel: each colour is a tile of its own, or only one of the three
 /// where all are equal. `batches`: whether several go into one run; otherwise they go one after another. `take` is
 /// called once, with tiles of the size `due`.
@@ -129,7 +137,7 @@ impl From<ort::Error> for RunError {
 /// # Errors
 /// [`RunError`]; `take` was not called then.
 pub(super) fn run_tiles(
-    session: &mut Session,
+    running: &mut Running<'_>,
     format: &Format,
     batches: bool,
     tiles: Planes<'_>,
@@ -152,7 +160,7 @@ pub(super) fn run_tiles(
     };
     let fits = |got: Size| (got == due).then_some(()).ok_or(RunError::Size { got, due });
     if !grey && (batches || pictures.count == 1) {
-        return run(session, format, pictures, scratch, |result| {
+        return run(running, format, pictures, scratch, |result| {
             fits(result.size)?;
             take(Planes::batch(result.data, due, tiles.count));
             Ok(())
@@ -169,7 +177,7 @@ pub(super) fn run_tiles(
             count: data.len() / picture_len,
             ..pictures
         };
-        run(session, format, part, scratch, |result| {
+        run(running, format, part, scratch, |result| {
             fits(result.size)?;
             if grey {
                 let planes = result.data.chunks_exact(plane_len);
@@ -192,7 +200,7 @@ pub(super) fn run_tiles(
 /// # Errors
 /// [`RunError`] but for its size.
 pub(super) fn run<R>(
-    session: &mut Session,
+    running: &mut Running<'_>,
     format: &Format,
     pictures: Pictures<'_>,
     scratch: &mut Scratch,
@@ -215,7 +223,7 @@ pub(super) fn run<R>(
             TensorRef::from_array_view((shape, half.as_slice()))?.into()
         }
     };
-    let outputs = session.run([input])?;
+    let outputs = running.session.run_with_options([input], running.options)?;
     let output = &outputs[0];
     let dtype = output.dtype();
     let got = dtype

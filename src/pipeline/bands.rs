@@ -193,6 +193,7 @@ impl Tiles {
                     }
                     return Ok(BandOutcome::OutOfMemory(error));
                 }
+                Err(InferenceError::Terminated) => return Err(Stopped::Failed(PipelineError::Cancelled)),
                 Err(error) => return Err(self.failed(error)),
             }
             let pixels: u64 = run

@@ -161,7 +161,8 @@ fn or_format(fits: Option<ResultFormat>) -> String {
 }
 
 /// Renders one picture into `render.out`. `report` is filled as facts become known, so that a failed job can
-/// tell what was found. Runs on the thread that owns the session (I9); stops before the next tile when asked.
+/// tell what was found. Runs on the thread that owns the session (I9); stops before the next tile when asked, or in the
+/// middle of one.
 ///
 /// # Errors
 /// [`PipelineError`]; what is in `render.out` is then worthless.
@@ -235,7 +236,9 @@ pub fn render(
         choice,
         source_name,
     });
+    render.cancel.set_terminator(upscaler.terminator());
     let outcome = run_threads(&render, rows, &mut maker, upscaler, &sink);
+    render.cancel.set_terminator(None);
     let made = maker.told(upscaler);
     report.oom_retries = made.oom_retries;
     report.tile_history = made.tile_history;

@@ -19,8 +19,15 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Renewing writes the ledger, so not at every look.
 const LOOKS_PER_RENEWAL: u32 = 4;
 
-/// A tile takes seconds. A picture that was asked to stop and is still there after this long hangs.
+/// A tile takes a second or two; whoever asked to stop need not wait for a longer one, which is ended in the middle.
+const TILE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ended in the middle, a run comes back with its next operator. A picture that was asked to stop and is still there
+/// after this long hangs.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Of the shutdown's grace, what is left for giving the job back.
+const GRACE_LEFT: u32 = 10;
 
 /// Why a picture was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +43,8 @@ pub enum Why {
 }
 
 /// Hands the order to the executor and waits for its end: what the executor answered, `None` if its thread is gone or
-/// does not come back; and why it was asked to stop, if it was. Runs to the end of the tile that is in work.
+/// does not come back; and why it was asked to stop, if it was. Runs to the end of the tile that is in work, or ends it
+/// where nobody can wait for that.
 pub async fn drive(
     shared: &Shared,
     config: &Config,
@@ -77,13 +85,24 @@ pub async fn drive(
         }
         looked = looked.wrapping_add(1);
         watcher.look(*stop.borrow(), config, now);
-        if watcher.why.is_some() {
-            cancel.cancel();
+        match watcher.demand(now) {
+            Some(Demand::NextTile) => cancel.cancel(),
+            Some(Demand::AtOnce) => cancel.terminate(),
+            None => {}
         }
         if watcher.is_hopeless(now) {
             return (None, watcher.why);
         }
     }
+}
+
+/// How a picture is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    /// Before its next tile.
+    NextTile,
+    /// In the middle of the tile that is in work.
+    AtOnce,
 }
 
 /// What the wait has seen so far.
@@ -120,7 +139,7 @@ impl Watcher {
     fn look(&mut self, stopping: bool, config: &Config, now: Monotonic) {
         if stopping {
             let since = *self.stopping_since.get_or_insert(now);
-            if now.since(since) >= config.shutdown_grace {
+            if now.since(since) >= config.shutdown_grace - config.shutdown_grace / GRACE_LEFT {
                 self.ask(Why::ShuttingDown, now);
             }
         }
@@ -135,6 +154,17 @@ impl Watcher {
             self.why = Some(why);
             self.asked_at = Some(now);
         }
+    }
+
+    /// What is demanded of the picture now.
+    fn demand(&self, now: Monotonic) -> Option<Demand> {
+        let (why, asked) = (self.why?, self.asked_at?);
+        Some(match why {
+            // The grace is over, or the tile is the very thing that does not end.
+            Why::ShuttingDown | Why::Timeout => Demand::AtOnce,
+            Why::CancelRequested | Why::Lost if now.since(asked) >= TILE_PATIENCE => Demand::AtOnce,
+            Why::CancelRequested | Why::Lost => Demand::NextTile,
+        })
     }
 
     fn is_hopeless(&self, now: Monotonic) -> bool {
@@ -175,10 +205,26 @@ mod tests {
     fn a_shutdown_grants_its_grace_before_it_stops_the_picture() {
         let mut watcher = Watcher::new(at(0));
         watcher.look(true, &config(), at(1));
-        watcher.look(true, &config(), at(20));
-        assert_eq!(watcher.why, None);
-        watcher.look(true, &config(), at(21));
+        watcher.look(true, &config(), at(18));
+        assert_eq!((watcher.why, watcher.demand(at(18))), (None, None));
+        watcher.look(true, &config(), at(19));
         assert_eq!(watcher.why, Some(Why::ShuttingDown));
+        assert_eq!(
+            watcher.demand(at(19)),
+            Some(Demand::AtOnce),
+            "out within the grace, whatever a tile takes"
+        );
+    }
+
+    #[test]
+    fn a_tile_is_let_end_where_that_does_not_take_long_and_a_hung_one_is_not() {
+        let mut watcher = Watcher::new(at(0));
+        watcher.ask(Why::CancelRequested, at(5));
+        assert_eq!(watcher.demand(at(9)), Some(Demand::NextTile));
+        assert_eq!(watcher.demand(at(10)), Some(Demand::AtOnce));
+        let mut hung = Watcher::new(at(0));
+        hung.look(false, &config(), at(100));
+        assert_eq!(hung.demand(at(100)), Some(Demand::AtOnce));
     }
 
     #[test]

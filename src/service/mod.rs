@@ -14,6 +14,7 @@ mod dispose;
 mod drive;
 mod environment;
 mod error;
+mod ground;
 mod intakes;
 mod overview;
 mod queueing;
@@ -27,23 +28,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
-use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Provider};
 use crate::error::{Reason, ReasonCode};
-use crate::fs::RealFilesystem;
 use crate::inference::{Catalogue, SessionSettings};
-use crate::pipeline::executor::{DeviceFacts, Executor, ExecutorSettings};
+use crate::pipeline::executor::{DeviceFacts, ExecutorSettings};
 use crate::publish::{Instance, Publisher};
 use crate::queue::{InstanceLock, Store};
 
 pub use error::ServiceError;
+pub use ground::{Ground, MakeExecutor};
+pub use signals::Wish;
+
 use intakes::Intakes;
 use overview::Overview;
 use queueing::Queueing;
 use shared::{OnEnd, Shared};
-use signals::Wish;
 use worker::Worker;
 
 /// How long a claim is promised; renewed while the picture moves. For people and logs: the instance lock, not
@@ -62,8 +63,22 @@ pub async fn run(
     config_path: PathBuf,
     catalogue: Arc<Catalogue>,
 ) -> Result<(), ServiceError> {
-    let mut wishes = signals::listen()?;
-    let mut house = House::open(config, &config_path, catalogue, None).await?;
+    let wishes = signals::listen()?;
+    serve(Ground::real(), wishes, config, config_path, catalogue).await
+}
+
+/// As [`run`], on this ground, until a wish ends it or nobody is left to wish.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    ground: Ground,
+    mut wishes: mpsc::Receiver<Wish>,
+    config: Config,
+    config_path: PathBuf,
+    catalogue: Arc<Catalogue>,
+) -> Result<(), ServiceError> {
+    let mut house = House::open(ground, config, &config_path, catalogue, None).await?;
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
@@ -74,7 +89,7 @@ pub async fn run(
     let overview = Overview::new(Arc::clone(&shared), intakes.views(), stopping.clone());
     let overview = tokio::spawn(overview.run(ended));
     let writer = keep_writing(&shared);
-    let worker = Worker::new(Arc::clone(&shared), house.executor()?, stopping.clone());
+    let worker = Worker::new(Arc::clone(&shared), shared.start_executor()?, stopping.clone());
     let mut worker = tokio::spawn(Queueing::new(Arc::clone(&shared), worker).run(stopping));
     watchdog::ready("watching");
     tracing::info!(
@@ -134,13 +149,13 @@ pub async fn once(
 ) -> Result<Pass, ServiceError> {
     let mut wishes = signals::listen()?;
     let config = only(config, folder)?;
-    let mut house = House::open(config, &config_path, catalogue, Some(on_end)).await?;
+    let house = House::open(Ground::real(), config, &config_path, catalogue, Some(on_end)).await?;
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
     start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
-    let worker = Worker::new(Arc::clone(&shared), house.executor()?, stopping.clone());
+    let worker = Worker::new(Arc::clone(&shared), shared.start_executor()?, stopping.clone());
     let mut queueing = Queueing::new(Arc::clone(&shared), worker);
     let (end, ended) = watch::channel(false);
     let overview = Overview::new(
@@ -210,6 +225,7 @@ struct House {
 
 impl House {
     async fn open(
+        ground: Ground,
         config: Config,
         config_path: &Path,
         catalogue: Arc<Catalogue>,
@@ -220,9 +236,12 @@ impl House {
         }
         start::find_runtime(&config)?;
         let lock = InstanceLock::acquire(&config.state_dir)?;
-        let clock: SharedClock = SystemClock::shared();
+        let Ground {
+            clock,
+            fs,
+            make_executor,
+        } = ground;
         let store = Store::open(&config.state_dir, clock.clone()).await?;
-        let fs = RealFilesystem::shared();
         let publisher = Publisher::new(Arc::clone(&fs), Instance::of_state_dir(&config.state_dir));
         // Unlike any other process's, also after the kernel has used the number again.
         let owner = format!("{}@{}", std::process::id(), clock.wall().as_millisecond());
@@ -232,6 +251,7 @@ impl House {
             clock,
             fs,
             publisher,
+            make_executor,
             owner,
             catalogue,
             config: receiver,
@@ -252,13 +272,6 @@ impl House {
             config: sender,
             _lock: lock,
         })
-    }
-
-    fn executor(&mut self) -> Result<Executor, ServiceError> {
-        Ok(Executor::start(
-            executor_settings(&self.shared.config(), &self.shared.catalogue),
-            self.shared.clock.clone(),
-        )?)
     }
 
     /// Reads the configuration again. A wrong one is reported and the old one stays; the state directory cannot
@@ -338,6 +351,7 @@ pub fn executor_settings(config: &Config, catalogue: &Arc<Catalogue>) -> Executo
         warn_skipped: runtime.providers_chosen && runtime.providers != [Provider::Cpu],
         device_bytes: config.memory.device_bytes,
         host_bytes: config.memory.host_bytes,
+        unload_after: runtime.unload_after,
     }
 }
 

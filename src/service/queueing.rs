@@ -16,7 +16,7 @@ use super::worker::Worker;
 use crate::config::Config;
 use crate::error::{Fault, ReasonCode};
 use crate::inference::InferenceError;
-use crate::pipeline::executor::{Executor, ExecutorSettings};
+use crate::pipeline::executor::ExecutorSettings;
 
 /// How often an idle queue looks: commands change the ledger without telling, and a person who typed
 /// `jobs retry` watches the screen.
@@ -135,8 +135,7 @@ impl Queueing {
         self.followed = Some(Arc::clone(config));
         let settings = executor_settings(config, &self.shared.catalogue);
         if settings != self.settings {
-            let executor = Executor::start(settings.clone(), self.shared.clock.clone())?;
-            self.worker.replace_executor(executor);
+            self.worker.replace_executor(self.shared.start_executor()?);
             self.settings = settings;
         }
         Ok(())

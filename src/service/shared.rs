@@ -11,13 +11,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::blocks::Blocks;
+use super::ground::MakeExecutor;
+use super::executor_settings;
 use super::watchdog::Pulse;
 use crate::clock::{Monotonic, SharedClock};
 use crate::config::{Config, Folder};
 use crate::error::Reason;
 use crate::fs::SharedFilesystem;
 use crate::inference::{Catalogue, ModelCard, ModelError};
-use crate::pipeline::executor::DeviceFacts;
+use crate::pipeline::executor::{DeviceFacts, Executor};
 use crate::progress::{Progress, eta};
 use crate::publish::Publisher;
 use crate::queue::{Job, JobId, QueueError, Store};
@@ -36,6 +38,8 @@ pub struct Shared {
     pub fs: SharedFilesystem,
     /// The renames.
     pub publisher: Publisher,
+    /// Starts executors.
+    pub make_executor: MakeExecutor,
     /// Marks this process's claims.
     pub owner: String,
     /// The configuration of the moment.
@@ -96,6 +100,15 @@ impl Shared {
     /// The configuration of the moment.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.borrow())
+    }
+
+    /// An executor for the configuration of the moment.
+    ///
+    /// # Errors
+    /// If the system grants no thread.
+    pub fn start_executor(&self) -> std::io::Result<Executor> {
+        let settings = executor_settings(&self.config(), &self.catalogue);
+        (self.make_executor)(settings, self.clock.clone())
     }
 
     /// The job in work.

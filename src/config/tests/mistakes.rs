@@ -94,8 +94,12 @@ const OUTSIDE_FOLDERS: &[(&str, &str)] = &[
         "[runtime] threads: must be \"auto\" or a whole number from 1 to 1024, not the number 0",
     ),
     (
-        "[runtime]\nprecision = \"fp16\"",
-        "[runtime] precision: \"fp16\" is not available in this version; use \"auto\" or \"fp32\"",
+        "[runtime]\nprecision = \"fp8\"",
+        "[runtime] precision: must be \"auto\", \"fp32\" or \"fp16\", not \"fp8\"",
+    ),
+    (
+        "[runtime]\nunload_after = 10",
+        "[runtime] unload_after: must be \"never\" or a time such as \"10s\" or \"2h\", not the number 10",
     ),
     (
         "[memory]\ndevice = \"1MiB\"",

@@ -138,15 +138,17 @@ fn any_runtime() -> impl Strategy<Value = RuntimeConfig> {
         library,
         prop::option::of(1..=1024_usize),
         any_word(),
+        prop::option::of((1..=3600_u64).prop_map(Duration::from_secs)),
     )
         .prop_map(
-            |(providers, device_ids, library, threads, precision)| RuntimeConfig {
+            |(providers, device_ids, library, threads, precision, unload_after)| RuntimeConfig {
                 library,
                 providers_chosen: providers.is_some(),
                 providers: providers.unwrap_or(RuntimeConfig::default().providers),
                 device_ids,
                 threads,
                 precision,
+                unload_after,
             },
         )
 }

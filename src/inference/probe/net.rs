@@ -1,6 +1,6 @@
 //! Owns the session of a model that is being probed, and how much it may still be run. Never draws conclusions.
 
-use ort::session::Session;
+use ort::session::{RunOptions, Session};
 use ort::value::Outlet;
 
 use super::super::InferenceError;
@@ -9,7 +9,7 @@ use super::super::card::{Element, Layout};
 use super::super::classify::{classify, first_line};
 use super::super::library::Runtime;
 use super::super::session::base_builder;
-use super::super::tensor::{self, Format, Pictures, RunError, Scratch};
+use super::super::tensor::{self, Format, Pictures, RunError, Running, Scratch};
 use super::Refusal;
 use crate::clock::{Clock, seconds_between};
 use crate::size::Size;
@@ -40,6 +40,7 @@ pub(super) struct Net<'a> {
 struct Open {
     session: Session,
     _arena: CpuArena,
+    options: RunOptions,
 }
 
 /// What one run returned: planes of float32, 0..1.
@@ -107,6 +108,7 @@ impl<'a> Net<'a> {
         self.open = Some(Open {
             session,
             _arena: arena,
+            options: RunOptions::new()?,
         });
         Ok(())
     }
@@ -150,8 +152,12 @@ impl<'a> Net<'a> {
         };
         let pictures = Pictures { data, count, size };
         let begun = self.clock.monotonic();
+        let mut running = Running {
+            session: &mut open.session,
+            options: &open.options,
+        };
         let output = tensor::run(
-            &mut open.session,
+            &mut running,
             &self.format,
             pictures,
             &mut self.scratch,

@@ -1,0 +1,305 @@
+//! Owns what lives on an executor's thread: the device's budget, the session that is warm on it (I9), what was learned
+//! of it. Never decides which picture comes next.
+
+use std::sync::Arc;
+
+use super::{DeviceFacts, ExecutorSettings, Order, SharedFacts, Tuned, Work};
+use crate::budget::Budget;
+use crate::clock::SharedClock;
+use crate::codec::DecodeLimits;
+use crate::config::{Precision, Provider};
+use crate::fs::RealFilesystem;
+use crate::inference::learned::{self, Evidence};
+use crate::inference::measure;
+use crate::inference::profile_store::{ProfileKey, ProfileStore, profile_dirs};
+use crate::inference::{InferenceError, OrtUpscaler, Profile, Runtime, Upscaler};
+use crate::machine;
+use crate::pipeline::{PipelineError, Render, render};
+use crate::progress::Cancel;
+use crate::report::RenderReport;
+use crate::tiling::Speed;
+
+/// A device and the model that is warm on it.
+pub(super) struct Device {
+    settings: ExecutorSettings,
+    clock: SharedClock,
+    host: Arc<Budget>,
+    facts: SharedFacts,
+    profiles: ProfileStore,
+    warm: Option<Warm>,
+}
+
+/// The model that is loaded.
+struct Warm {
+    upscaler: OrtUpscaler,
+    /// Version of the library that runs it: another one needs other amounts.
+    runtime: String,
+}
+
+impl Warm {
+    /// What its profile is kept under: where it runs now.
+    fn profile_key(&self) -> ProfileKey {
+        ProfileKey {
+            model_sha256: self.upscaler.card().sha256.to_string(),
+            place: self.upscaler.place().clone(),
+            runtime: self.runtime.clone(),
+        }
+    }
+}
+
+impl Device {
+    /// With nothing loaded.
+    pub(super) fn new(settings: ExecutorSettings, clock: SharedClock, facts: SharedFacts) -> Self {
+        let host_bytes = settings.host_bytes;
+        let host = Budget::new(host_bytes.unwrap_or_else(|| machine::total_memory_bytes() / 4));
+        facts.update(|facts| facts.host_bytes = host.total_bytes());
+        let dirs = profile_dirs(settings.catalogue.state_dirs());
+        Self {
+            profiles: ProfileStore::new(RealFilesystem::shared(), dirs),
+            settings,
+            clock,
+            host,
+            facts,
+            warm: None,
+        }
+    }
+
+    /// Draws the lesson from a picture's runs, for the place where it began.
+    fn learn(&mut self, key: &ProfileKey, device_bytes: u64, report: &RenderReport) {
+        let Some(warm) = self.warm.as_mut().filter(|warm| warm.profile_key() == *key) else {
+            // Another provider finished it: what failed before is over, and what it did is no evidence about the first.
+            return;
+        };
+        let evidence = Evidence {
+            device_bytes,
+            worked_pixels: report.runs.worked_pixels,
+            failed_pixels: report.runs.failed_pixels,
+        };
+        let known = warm.upscaler.profile().clone();
+        let profile = self.profiles.update(key, &known, |profile| {
+            learned::after_picture(profile, &evidence);
+        });
+        warm.upscaler.set_profile(profile);
+    }
+
+    /// What is known of the warm model where it runs: kept from earlier, known beforehand, or measured now.
+    fn find_profile(
+        &mut self,
+        warm: &mut Warm,
+        known: Option<Profile>,
+        device_bytes: u64,
+    ) -> Result<(), InferenceError> {
+        let key = warm.profile_key();
+        let known = known.filter(|_| key.place.provider == Provider::Cpu);
+        let profile = match self.profiles.load(&key).or(known) {
+            Some(profile) => profile,
+            None => {
+                let memory = measure::need(&mut warm.upscaler, device_bytes, self.clock.as_ref())?;
+                let profile = Profile {
+                    memory,
+                    speeds: Vec::new(),
+                    learned: None,
+                };
+                tracing::info!(
+                    model = %warm.upscaler.card().name,
+                    provider = key.place.provider.as_str(),
+                    bytes_per_pixel = memory.bytes_per_pixel,
+                    fixed_bytes = memory.fixed_bytes,
+                    "measured what windows need"
+                );
+                self.profiles.update(&key, &profile, |_| {})
+            }
+        };
+        warm.upscaler.set_profile(profile);
+        Ok(())
+    }
+
+    /// Makes `name` the warm model.
+    fn load(&mut self, name: &str, device_bytes: u64) -> Result<(), InferenceError> {
+        // By what it is and not by its name alone: the file may have been replaced.
+        let wanted = self.settings.catalogue.card(name)?;
+        let is_warm = self
+            .warm
+            .as_ref()
+            .map(|warm| warm.upscaler.card())
+            .is_some_and(|card| (&card.name, &card.sha256) == (&wanted.name, &wanted.sha256));
+        if is_warm {
+            self.facts.update(|facts| facts.device_bytes = Some(device_bytes));
+            return Ok(());
+        }
+        self.warm = None;
+        let mut model = self.settings.catalogue.find(name)?;
+        // Asked for by the configuration only: on the processor nobody needs it, and it would lie about in memory.
+        model.half = match self.settings.session.precision {
+            Precision::Fp16 => self.settings.catalogue.half(&model),
+            Precision::Auto | Precision::Fp32 => None,
+        };
+        let known = model.cpu_profile.clone();
+        let runtime = Runtime::load(self.settings.library.as_deref())?;
+        let (upscaler, skipped) =
+            OrtUpscaler::open(&runtime, model, self.settings.session.clone(), device_bytes)?;
+        let mut warm = Warm {
+            upscaler,
+            runtime: runtime.version(),
+        };
+        self.find_profile(&mut warm, known, device_bytes)?;
+        for skipped in &skipped {
+            tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
+        }
+        tracing::info!(
+            model = name,
+            provider = warm.upscaler.place().provider.as_str(),
+            device_bytes,
+            "model loaded"
+        );
+        let facts = DeviceFacts {
+            place: Some(warm.upscaler.place().clone()),
+            model: Some(name.to_owned()),
+            skipped,
+            device_bytes: Some(device_bytes),
+            host_bytes: self.host.total_bytes(),
+        };
+        self.facts.update(|told| *told = facts);
+        self.warm = Some(warm);
+        Ok(())
+    }
+
+    /// The budget of the next picture: the configured one, or what is free on the device now, less a reserve.
+    fn device_budget(&self) -> u64 {
+        if let Some(bytes) = self.settings.device_bytes {
+            return bytes;
+        }
+        let warm = self.warm.as_ref().map(|warm| &warm.upscaler);
+        // What the warm session holds is ours to use again.
+        let held = warm.and_then(Upscaler::device_peak_bytes).unwrap_or(0);
+        let provider = warm.map(|warm| warm.place().provider);
+        let first = self.settings.session.providers.first().copied();
+        match provider.or(first).unwrap_or(Provider::Cpu) {
+            Provider::Cpu => {
+                // A quarter stays with everything else that the machine does.
+                let free = machine::available_memory_bytes().saturating_add(held);
+                in_steps(free / 4 * 3, MOST_CPU_BYTES)
+            }
+            Provider::Cuda | Provider::Tensorrt => {
+                let Some(free) = machine::nvidia_free_bytes(self.settings.session.device_id) else {
+                    return UNKNOWN_GPU_BYTES;
+                };
+                let free = free.saturating_add(held);
+                // The context, workspaces outside the arena, and other programs' next allocation.
+                let reserve = (free / 10).max(GPU_RESERVE_BYTES);
+                in_steps(free.saturating_sub(reserve), u64::MAX)
+            }
+        }
+    }
+}
+
+impl Work for Device {
+    fn render(&mut self, order: Order, report: &mut RenderReport) -> Result<(), PipelineError> {
+
+        let device_bytes = self.device_budget();
+        let inference = |error: InferenceError| PipelineError::Inference {
+            source_name: order.source.display().to_string(),
+            error,
+        };
+        self.load(&order.recipe.model, device_bytes).map_err(inference)?;
+        let facts = self.facts.get();
+        if self.settings.warn_skipped {
+            report
+                .warnings
+                .extend(facts.skipped.iter().map(ToString::to_string));
+        }
+        let Some(warm) = &mut self.warm else {
+            return Err(inference(InferenceError::Model("no session is open".to_owned())));
+        };
+        let key = warm.profile_key();
+        let upscaler = &mut warm.upscaler;
+        // Somebody may have tuned it since the last picture.
+        if let Some(profile) = self.profiles.load(&key) {
+            upscaler.set_profile(profile);
+        }
+        let job = Render {
+            source: &order.source,
+            recipe: &order.recipe,
+            decode_limits: &DecodeLimits::default(),
+            out: order.out,
+            host: &self.host,
+            device_bytes,
+            window_pixels_ceiling: learned::ceiling(upscaler.profile(), device_bytes),
+            progress: &order.progress,
+            cancel: &order.cancel,
+            clock: self.clock.as_ref(),
+        };
+        let result = render(job, upscaler, report);
+        self.learn(&key, device_bytes, report);
+        if result.as_ref().is_err_and(PipelineError::is_device_lost) {
+            // CUDA's provider throws while it is closed on a lost device, and that aborts the process
+            // (microsoft/onnxruntime#2963) before the loss is recorded. The process ends anyway, after that.
+            std::mem::forget(self.warm.take());
+        } else if let Err(PipelineError::Inference { .. }) = result {
+            // A session that failed is not trusted with the next picture.
+            self.warm = None;
+        }
+        result
+    }
+
+    fn warm_up(&mut self, model: &str) -> Result<(), InferenceError> {
+        let device_bytes = self.device_budget();
+        self.load(model, device_bytes)
+    }
+
+    fn tune(
+        &mut self,
+        name: &str,
+        cancel: &Cancel,
+        told: &mut dyn FnMut(&Speed),
+    ) -> Result<Tuned, InferenceError> {
+        let device_bytes = self.device_budget();
+        self.load(name, device_bytes)?;
+        let Some(warm) = &mut self.warm else {
+            return Err(InferenceError::Model("no session is open".to_owned()));
+        };
+        let speeds = measure::tune(
+            &mut warm.upscaler,
+            device_bytes,
+            self.clock.as_ref(),
+            cancel,
+            told,
+        )?;
+        let known = warm.upscaler.profile().clone();
+        let profile = self.profiles.update(&warm.profile_key(), &known, |profile| {
+            if !speeds.is_empty() {
+                profile.speeds = speeds;
+            }
+        });
+        warm.upscaler.set_profile(profile.clone());
+        Ok(Tuned {
+            place: warm.upscaler.place().clone(),
+            profile,
+            device_bytes,
+        })
+    }
+
+    /// Gives the model's memory back, for whatever else the machine does.
+    fn rest(&mut self) {
+        let Some(warm) = self.warm.take() else { return };
+        tracing::info!(model = %warm.upscaler.card().name, "model unloaded: nothing to do");
+        drop(warm);
+        self.facts.update(|facts| facts.model = None);
+        machine::give_back_freed_memory();
+    }
+}
+
+/// In steps, so that small changes do not make the session start anew for every picture.
+fn in_steps(bytes: u64, most: u64) -> u64 {
+    const STEP: u64 = 256 << 20;
+    (bytes / STEP * STEP).clamp(STEP, most)
+}
+
+/// More than the largest window ever needs; a cap keeps a mistaken estimate from filling the machine.
+const MOST_CPU_BYTES: u64 = 4 << 30;
+
+/// A CUDA context and a desktop take about so much.
+const GPU_RESERVE_BYTES: u64 = 512 << 20;
+
+/// Where the driver does not tell what is free: half of a small card of today.
+const UNKNOWN_GPU_BYTES: u64 = 4 << 30;
