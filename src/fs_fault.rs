@@ -73,7 +73,19 @@ pub enum Fault {
     CrashBefore(u64),
     /// The process ends after step number `nth`: it happens, but the caller never hears of it.
     CrashAfter(u64),
+    /// As [`Fault::CrashBefore`] or [`Fault::CrashAfter`], for real: the kernel kills this process.
+    Kill {
+        /// Which.
+        nth: u64,
+        /// Whether the step happens first.
+        after: bool,
+        /// Whether what was not synced is lost then, as by [`FaultFs::cut_power`].
+        power_cut: bool,
+    },
 }
+
+/// Steps that the log keeps; those after them are counted only. Days of simulated life have millions.
+const LOG_MOST: usize = 100_000;
 
 /// The failing file system.
 #[derive(Debug)]
@@ -88,6 +100,8 @@ struct State {
     random: u64,
     crashed: bool,
     free_bytes: Option<u64>,
+    steps: u64,
+    steps_of: HashMap<Step, u64>,
     log: Vec<Op>,
     /// Changes of names that no `sync_dir` has made durable yet, oldest first.
     volatile: Vec<Volatile>,
@@ -119,6 +133,8 @@ enum Go {
     Through,
     /// Happen, and then seem not to have.
     ThroughThenCrash,
+    /// End the process.
+    Killed { after: bool, power_cut: bool },
 }
 
 impl FaultFs {
@@ -135,6 +151,8 @@ impl FaultFs {
                 random: seed,
                 crashed: false,
                 free_bytes: None,
+                steps: 0,
+                steps_of: HashMap::new(),
                 log: Vec::new(),
                 volatile: Vec::new(),
                 unsynced: HashMap::new(),
@@ -152,7 +170,7 @@ impl FaultFs {
         self.state().free_bytes = bytes;
     }
 
-    /// Every step that was asked for until the crash, the failed ones too.
+    /// Every step that was asked for until the crash, the failed ones too; the first hundred thousand.
     pub fn log(&self) -> Vec<Op> {
         self.state().log.clone()
     }
@@ -171,9 +189,12 @@ impl FaultFs {
     pub fn cut_power(&self) -> io::Result<()> {
         let mut state = self.state();
         state.crashed = true;
+        self.lose_unsynced(&mut state)
+    }
+
+    fn lose_unsynced(&self, state: &mut State) -> io::Result<()> {
         let unsynced = std::mem::take(&mut state.unsynced);
         let volatile = std::mem::take(&mut state.volatile);
-        drop(state);
         for file in unsynced.into_values() {
             file.set_len(file.metadata()?.len() / 2)?;
         }
@@ -209,11 +230,30 @@ impl FaultFs {
     ) -> io::Result<T> {
         let mut state = self.state();
         let go = state.admit(step, path)?;
+        if let Go::Killed {
+            after: false,
+            power_cut,
+        } = go
+        {
+            self.kill(&mut state, power_cut);
+        }
         let (value, change) = run()?;
         state.volatile.extend(change);
         match go {
             Go::Through => Ok(value),
             Go::ThroughThenCrash => Err(crash()),
+            Go::Killed { power_cut, .. } => self.kill(&mut state, power_cut),
+        }
+    }
+
+    /// Ends the process with the lock held, so that nothing else happens on this file system.
+    fn kill(&self, state: &mut State, power_cut: bool) -> ! {
+        if power_cut {
+            let _ = self.lose_unsynced(state);
+        }
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        loop {
+            std::thread::park();
         }
     }
 }
@@ -223,12 +263,17 @@ impl State {
         if self.crashed {
             return Err(crash());
         }
-        let index = self.log.len() as u64;
-        let index_of_step = self.log.iter().filter(|op| op.step == step).count() as u64;
-        self.log.push(Op {
-            step,
-            path: path.to_owned(),
-        });
+        let index = self.steps;
+        self.steps += 1;
+        let of_step = self.steps_of.entry(step).or_default();
+        let index_of_step = *of_step;
+        *of_step += 1;
+        if self.log.len() < LOG_MOST {
+            self.log.push(Op {
+                step,
+                path: path.to_owned(),
+            });
+        }
         match self.fault {
             Fault::At { nth, errno } if nth == index => Err(io::Error::from_raw_os_error(errno)),
             Fault::AtStep { step: of, nth, errno } if of == step && nth == index_of_step => {
@@ -250,6 +295,11 @@ impl State {
                 self.crashed = true;
                 Ok(Go::ThroughThenCrash)
             }
+            Fault::Kill {
+                nth,
+                after,
+                power_cut,
+            } if nth == index => Ok(Go::Killed { after, power_cut }),
             _ => Ok(Go::Through),
         }
     }

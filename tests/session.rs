@@ -39,7 +39,9 @@ fn run(upscaler: &mut OrtUpscaler, side: u32) -> Result<Size, InferenceError> {
 fn ends_in_the_middle_of_a_run_and_goes_on(upscaler: &mut OrtUpscaler, budget: u64) {
     let size = Size::new(160, 160);
     upscaler.prepare(size, 1, budget).unwrap();
-    let terminate = upscaler.terminator().expect("ONNX Runtime can be told to end a run");
+    let terminate = upscaler
+        .terminator()
+        .expect("ONNX Runtime can be told to end a run");
     let (started, begun) = std::sync::mpsc::channel();
     let other = std::thread::spawn(move || {
         begun.recv().unwrap();

@@ -11,8 +11,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::read::{
-    auto, boolean, device_ids, distinct, folder_name, found, list, model, or_word, path, patterns, pixels, px,
-    scale, size, text, time, whole, word,
+    auto, boolean, device_ids, distinct, folder_name, found, list, model, or_word, path, patterns, pixels,
+    px, scale, size, text, time, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
 use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check};
@@ -29,7 +29,14 @@ pub(super) const TOP_KEYS: &[&str] = &[
 ];
 
 /// Every key of `[runtime]`.
-pub(super) const RUNTIME_KEYS: &[&str] = &["library", "providers", "device_id", "threads", "precision", "unload_after"];
+pub(super) const RUNTIME_KEYS: &[&str] = &[
+    "library",
+    "providers",
+    "device_id",
+    "threads",
+    "precision",
+    "unload_after",
+];
 
 /// Every key of `[memory]`.
 pub(super) const MEMORY_KEYS: &[&str] = &["device", "host"];

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-use ort::session::{RunOptions, Session};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{RunOptions, Session};
 
 use super::arena::{self, CpuArena};
 use super::card::{Model, ModelCard};

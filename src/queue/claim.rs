@@ -103,11 +103,26 @@ impl Store {
         .fetch_optional(&mut *writer)
         .await
         .at(self)?;
-        Ok(match requested {
-            Some(false) => Renewal::Held,
-            Some(true) => Renewal::CancelRequested,
-            None => Renewal::Lost,
-        })
+        Ok(renewal(requested))
+    }
+
+    /// Whether the work is still wanted, as [`Store::renew`] says it, without writing anything.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn is_wanted(&self, claim: &Claim) -> Result<Renewal, QueueError> {
+        let mut reader = self.reader().await?;
+        let requested: Option<bool> = sqlx::query_scalar(
+            "SELECT cancel_requested AND state = 'running' FROM jobs
+             WHERE id = ?1 AND lease_owner = ?2 AND attempt = ?3",
+        )
+        .bind(claim.job.id.0)
+        .bind(&claim.owner)
+        .bind(claim.attempt)
+        .fetch_optional(&mut *reader)
+        .await
+        .at(self)?;
+        Ok(renewal(requested))
     }
 
     /// Records what is about to be renamed where, before the rename. Again, with another final name, where the
@@ -289,6 +304,15 @@ impl Store {
         let job = end_held(&mut tx, &held, &ending, now).await.at(self)?;
         tx.commit().await.at(self)?;
         Ok(job)
+    }
+}
+
+/// What a held row says of the work; `None`: it is held no longer.
+fn renewal(cancel_requested: Option<bool>) -> Renewal {
+    match cancel_requested {
+        Some(false) => Renewal::Held,
+        Some(true) => Renewal::CancelRequested,
+        None => Renewal::Lost,
     }
 }
 

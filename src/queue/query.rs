@@ -67,6 +67,25 @@ impl Store {
         .at(self)
     }
 
+    /// The jobs of a folder that wait for their turn, with their sources.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn waiting(&self, folder: &str) -> Result<Vec<(JobId, PathBuf)>, QueueError> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(
+            "SELECT id, source FROM jobs INDEXED BY jobs_state WHERE state = 'queued' AND folder = ?1",
+        )
+        .bind(folder)
+        .fetch_all(&mut *reader)
+        .await
+        .at(self)?;
+        rows.iter()
+            .map(|row| Ok((JobId(row.try_get("id")?), path(row, "source")?)))
+            .collect::<sqlx::Result<_>>()
+            .at(self)
+    }
+
     /// A job's attempts, oldest first.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Owns I5 on the side of the service: when a source may be disposed of. Never removes anything itself, publish does.
 
 use super::shared::{Shared, blocking};
-use crate::config::Folder;
-use crate::queue::Job;
+use crate::config::{Folder, OnSuccess};
+use crate::queue::{Job, JobId, State};
 
 /// I5: called with a job whose result is published and recorded, and with no other. A source that cannot be
 /// disposed of stays where it is; the next start tries again.
@@ -18,5 +18,28 @@ pub(super) async fn dispose(shared: &Shared, job: &Job, folder: &Folder) {
     match blocking(move || publisher.dispose(&input, &source, &identity, how)).await {
         Ok(_) => {}
         Err(error) => tracing::warn!(job = job.id.0, "{error}"),
+    }
+}
+
+/// Disposes of a source that lies there although its job is done: it was put back, or a power cut undid its move. Only
+/// while the result is there: whoever removed that may want the source.
+pub(super) async fn dispose_again(shared: &Shared, id: JobId) {
+    let job = match shared.store.get(id).await {
+        Ok(Some(job)) => job,
+        Ok(None) => return,
+        Err(error) => return tracing::warn!(job = id.0, "{error}"),
+    };
+    let config = shared.config();
+    let Some(folder) = config.folder(&job.folder) else {
+        return;
+    };
+    if folder.on_success == OnSuccess::Keep || job.state != State::Done || job.replaced_by.is_some() {
+        return;
+    }
+    let Some(result) = job.result.as_ref().map(|result| job.output_root.join(result)) else {
+        return;
+    };
+    if blocking(move || result.is_file()).await {
+        dispose(shared, &job, folder).await;
     }
 }

@@ -16,8 +16,11 @@ use crate::queue::{Claim, Renewal};
 /// How often the wait looks around: a person who cancels sees it at the next tile anyway.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Renewing writes the ledger, so not at every look.
-const LOOKS_PER_RENEWAL: u32 = 4;
+/// Asking whether the work is still wanted reads the ledger, so not at every look.
+const LOOKS_PER_QUESTION: u32 = 4;
+
+/// Renewing the lease writes the ledger and waits for the disk: well before it ends, and not oftener.
+const RENEWAL: Duration = Duration::from_secs(LEASE.as_secs() / 3);
 
 /// A tile takes a second or two; whoever asked to stop need not wait for a longer one, which is ended in the middle.
 const TILE_PATIENCE: Duration = Duration::from_secs(5);
@@ -60,6 +63,7 @@ pub async fn drive(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watcher = Watcher::new(shared.clock.monotonic());
     let mut looked = 0_u32;
+    let mut lease = Lease::new(shared.clock.monotonic());
     loop {
         tokio::select! {
             rendered = &mut answer => {
@@ -73,9 +77,15 @@ pub async fn drive(
         if watcher.moved(progress.pulse(), now) {
             shared.pulse.progressed(now);
             shared.news.notify_one();
+            lease.earned = true;
         }
-        if looked.is_multiple_of(LOOKS_PER_RENEWAL) {
-            match shared.store.renew(claim, LEASE).await {
+        if looked.is_multiple_of(LOOKS_PER_QUESTION) {
+            let held = if lease.is_due(now) {
+                shared.store.renew(claim, LEASE).await
+            } else {
+                shared.store.is_wanted(claim).await
+            };
+            match held {
                 Ok(Renewal::Held) => {}
                 Ok(Renewal::CancelRequested) => watcher.ask(Why::CancelRequested, now),
                 Ok(Renewal::Lost) => watcher.ask(Why::Lost, now),
@@ -93,6 +103,31 @@ pub async fn drive(
         if watcher.is_hopeless(now) {
             return (None, watcher.why);
         }
+    }
+}
+
+/// When the claim is renewed: only a picture that moved has earned it.
+#[derive(Debug)]
+struct Lease {
+    renewed_at: Monotonic,
+    earned: bool,
+}
+
+impl Lease {
+    fn new(now: Monotonic) -> Self {
+        Self {
+            renewed_at: now,
+            earned: false,
+        }
+    }
+
+    /// Whether to renew now; counted as done then.
+    fn is_due(&mut self, now: Monotonic) -> bool {
+        let due = self.earned && now.since(self.renewed_at) >= RENEWAL;
+        if due {
+            *self = Self::new(now);
+        }
+        due
     }
 }
 
@@ -214,6 +249,17 @@ mod tests {
             Some(Demand::AtOnce),
             "out within the grace, whatever a tile takes"
         );
+    }
+
+    #[test]
+    fn a_lease_is_renewed_by_progress_and_not_by_time_alone() {
+        let mut lease = Lease::new(at(0));
+        assert!(!lease.is_due(at(100)), "nothing moved");
+        lease.earned = true;
+        assert!(lease.is_due(at(100)));
+        assert!(!lease.is_due(at(200)), "nothing moved since");
+        lease.earned = true;
+        assert!(!lease.is_due(at(101)), "not every time");
     }
 
     #[test]

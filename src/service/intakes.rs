@@ -19,6 +19,7 @@ use crate::intake::{
     watch_folder,
 };
 use crate::queue::Admission;
+use crate::report::JobState;
 
 /// How often a folder's model is looked at: a `stat`, and nobody waits for a new file longer.
 const MODEL_LOOK: Duration = Duration::from_secs(5);
@@ -241,11 +242,13 @@ fn intake(
         }),
         looks_complete: |path| Ok(ends_properly(path)? != Ending::Incomplete),
         hashing: Arc::clone(hashing),
-        on_admitted: Arc::new(move |admitted| {
-            if !matches!(admitted.admission, Admission::Known(..)) {
-                told.announce_later(admitted.admission.id());
+        on_admitted: Arc::new(move |admitted| match admitted.admission {
+            Admission::New(id) | Admission::Requeued(id) => {
+                told.announce_later(id);
                 told.work.notify_one();
             }
+            Admission::Known(id, JobState::Done) => told.dispose_later(id),
+            Admission::Known(..) => {}
         }),
     })
 }

@@ -84,6 +84,7 @@ pub async fn serve(
 
     start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
+    start::retell(&shared).await?;
     let mut intakes = Intakes::start(&shared);
     let (end, ended) = watch::channel(false);
     let overview = Overview::new(Arc::clone(&shared), intakes.views(), stopping.clone());
@@ -155,6 +156,7 @@ pub async fn once(
 
     start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
+    start::retell(&shared).await?;
     let worker = Worker::new(Arc::clone(&shared), shared.start_executor()?, stopping.clone());
     let mut queueing = Queueing::new(Arc::clone(&shared), worker);
     let (end, ended) = watch::channel(false);
@@ -266,6 +268,7 @@ impl House {
             writing: tokio::sync::Mutex::default(),
             unwritten: std::sync::Mutex::default(),
             written: Notify::new(),
+            undisposed: std::sync::Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),

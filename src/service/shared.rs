@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::blocks::Blocks;
-use super::ground::MakeExecutor;
+use super::dispose::dispose_again;
 use super::executor_settings;
+use super::ground::MakeExecutor;
 use super::watchdog::Pulse;
 use crate::clock::{Monotonic, SharedClock};
 use crate::config::{Config, Folder};
@@ -64,6 +65,8 @@ pub struct Shared {
     /// Jobs whose files are to be written; as many as there are jobs at most.
     pub(super) unwritten: Mutex<BTreeSet<JobId>>,
     pub(super) written: Notify,
+    /// Jobs that are done and whose sources lie there again.
+    pub(super) undisposed: Mutex<BTreeSet<JobId>>,
 }
 
 impl fmt::Debug for Shared {
@@ -137,6 +140,12 @@ impl Shared {
         self.written.notify_one();
     }
 
+    /// Has the source of a job that is done disposed of soon, once more.
+    pub fn dispose_later(&self, job: JobId) {
+        lock(&self.undisposed).insert(job);
+        self.written.notify_one();
+    }
+
     /// Writes what [`Shared::announce_later`] left, until dropped.
     pub async fn keep_writing(&self) {
         loop {
@@ -145,12 +154,17 @@ impl Shared {
         }
     }
 
-    /// Writes what [`Shared::announce_later`] left so far.
+    /// Writes what [`Shared::announce_later`] left so far, and disposes of what [`Shared::dispose_later`] did.
     pub async fn write_rest(&self) {
         loop {
             let next = lock(&self.unwritten).pop_first();
-            let Some(job) = next else { return };
+            let Some(job) = next else { break };
             self.write_files(job).await;
+        }
+        loop {
+            let next = lock(&self.undisposed).pop_first();
+            let Some(job) = next else { break };
+            dispose_again(self, job).await;
         }
     }
 
@@ -166,17 +180,22 @@ impl Shared {
             Ok(None) => return,
             Err(error) => return tracing::warn!(job = job.0, "{error}"),
         };
-        let config = self.config();
-        let Some(index) = config.folders.iter().position(|folder| folder.name == job.folder) else {
+        let Some(files) = self.job_files(&job.folder, job.output_root.clone()) else {
             return;
         };
-        let tenancy = Tenancy::of(&config.folders, index);
-        let files = JobFiles::for_tenant(Arc::clone(&self.fs), job.output_root.clone(), &tenancy);
         let (document, source) = (job.document(), job.source.clone());
         let written = blocking(move || files.write(&document, &source)).await;
         if let Err(error) = written {
             tracing::warn!(job = job.id.0, "{error}");
         }
+    }
+
+    /// The job files of a folder below this output folder; `None` where the configuration has no folder of that name.
+    pub(super) fn job_files(&self, folder: &str, output_root: PathBuf) -> Option<JobFiles> {
+        let config = self.config();
+        let index = config.folders.iter().position(|known| known.name == folder)?;
+        let tenancy = Tenancy::of(&config.folders, index);
+        Some(JobFiles::for_tenant(Arc::clone(&self.fs), output_root, &tenancy))
     }
 
     /// The job as it is now. `None` if newer content of its source has another job by now: the job file belongs

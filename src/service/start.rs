@@ -67,6 +67,35 @@ pub async fn recover(shared: &Arc<Shared>) -> Result<(), ServiceError> {
     Ok(())
 }
 
+/// Jobs whose files are written again at a start, of each folder: those that ended last. Files are written one by one,
+/// right after the ledger, so a crash leaves a handful behind.
+const RETOLD: u32 = 100;
+
+/// Has the job files written that the last run may not have come to: of what ended last, and of what waits without one.
+///
+/// # Errors
+/// The ledger cannot be used.
+pub async fn retell(shared: &Arc<Shared>) -> Result<(), ServiceError> {
+    for folder in &shared.config().folders {
+        for job in shared.store.recent(&folder.name, RETOLD).await? {
+            shared.announce_later(job.id);
+        }
+        let waiting = shared.store.waiting(&folder.name).await?;
+        let Some(files) = shared.job_files(&folder.name, folder.output.clone()) else {
+            continue;
+        };
+        let untold = blocking(move || {
+            let is_told = |source: &Path| files.job_path(source).metadata().is_ok_and(|meta| meta.len() > 0);
+            let untold = waiting.into_iter().filter(|(_, source)| !is_told(source));
+            untold.map(|(job, _)| job).collect::<Vec<_>>()
+        });
+        for job in untold.await {
+            shared.announce_later(job);
+        }
+    }
+    Ok(())
+}
+
 /// Makes a folder ready for its first job, or blocks it. Called at the start, and again when a block may be over.
 pub async fn open_folder(shared: &Arc<Shared>, folder: &Folder) {
     match try_open_folder(shared, folder).await {

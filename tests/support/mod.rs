@@ -1,6 +1,7 @@
 //! What the integration tests share: finding the runtime, making pictures, running the binary.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod ground;
 pub mod site;
 
 use std::path::PathBuf;

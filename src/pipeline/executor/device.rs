@@ -195,7 +195,6 @@ impl Device {
 
 impl Work for Device {
     fn render(&mut self, order: Order, report: &mut RenderReport) -> Result<(), PipelineError> {
-
         let device_bytes = self.device_budget();
         let inference = |error: InferenceError| PipelineError::Inference {
             source_name: order.source.display().to_string(),
