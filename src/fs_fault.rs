@@ -237,10 +237,12 @@ impl FaultFs {
         {
             self.kill(&mut state, power_cut);
         }
-        let (value, change) = run()?;
-        state.volatile.extend(change);
+        let ran = run().map(|(value, change)| {
+            state.volatile.extend(change);
+            value
+        });
         match go {
-            Go::Through => Ok(value),
+            Go::Through => ran,
             Go::ThroughThenCrash => Err(crash()),
             Go::Killed { power_cut, .. } => self.kill(&mut state, power_cut),
         }

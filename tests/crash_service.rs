@@ -118,9 +118,6 @@ fn a_life() {
             .await
             .unwrap();
     });
-    for op in fs.log() {
-        eprintln!("{op:?}");
-    }
 }
 
 /// A watched folder with one picture in it, which is moved to `done/` when its result is there.
@@ -177,9 +174,6 @@ impl Site {
                 None if self.is_done() => {
                     drop(child.stdin.take());
                     let output = child.wait_with_output().unwrap();
-                    if output.status.success() {
-                        println!("{fault}: {}", String::from_utf8_lossy(&output.stderr));
-                    }
                     return output.status.success();
                 }
                 None => sleep(Duration::from_millis(2)),

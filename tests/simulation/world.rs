@@ -39,7 +39,7 @@ const RESTART: Duration = Duration::from_secs(10);
 const DYING: Duration = Duration::from_secs(10);
 
 /// Real time of a simulated second: a day takes a quarter of a minute, a question to the ledger seems to take a second.
-const SECOND: Duration = Duration::from_micros(150);
+const SECOND: Duration = Duration::from_micros(100);
 
 /// Names of pictures; few, so that they meet each other.
 const NAMES: u64 = 60;
