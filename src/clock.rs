@@ -4,7 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
 
 /// A point on a clock that never goes back, whatever happens to the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +36,11 @@ pub trait Clock: Debug + Send + Sync {
     fn monotonic(&self) -> Monotonic;
     /// Wall time, UTC: for what people read and for comparing with file times.
     fn wall(&self) -> Timestamp;
+    /// Wall time as a clock in the room shows it: for quiet hours. The zone is looked up anew each time, so that a
+    /// change is noticed within minutes.
+    fn local(&self) -> ZonedDateTime {
+        self.wall().to_zoned_datetime(TimeZone::system())
+    }
 }
 
 /// How clocks are handed around.

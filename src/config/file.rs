@@ -11,8 +11,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::read::{
-    auto, boolean, device_ids, distinct, folder_name, found, list, model, or_word, path, patterns, pixels,
-    px, scale, size, text, time, whole, word,
+    auto, boolean, device_ids, distinct, folder_name, found, history, list, model, or_word, path, patterns, pixels,
+    px, scale, schedule, size, text, time, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
 use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check};
@@ -23,6 +23,8 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "shutdown_grace",
     "job_timeout",
     "min_free",
+    "schedule",
+    "history",
     "runtime",
     "memory",
     "folder",
@@ -65,6 +67,7 @@ pub(super) const FOLDER_KEYS: &[&str] = &[
     "on_conflict",
     "metadata",
     "priority",
+    "schedule",
 ];
 
 /// The tables and their keys, as a message calls them.
@@ -121,6 +124,8 @@ fn read_config(root: &Table, base: &Path, problems: &mut Vec<String>) -> Config 
         shutdown_grace: top.value("shutdown_grace", default.shutdown_grace, |v| time(v, GRACE)),
         job_timeout: top.value("job_timeout", default.job_timeout, |v| time(v, JOB_TIMEOUT)),
         min_free_bytes: top.value("min_free", default.min_free_bytes, |v| size(v, 1)),
+        schedule: top.value("schedule", default.schedule, schedule),
+        history: top.value("history", default.history, history),
         runtime: default.runtime,
         memory: default.memory,
         folders: Vec::new(),
@@ -245,6 +250,7 @@ fn read_folder(section: &mut Section<'_>, base: &Path) -> Option<Folder> {
             // In range, so the cast loses nothing.
             Ok(whole(v, i64::from(i32::MIN)..=i64::from(i32::MAX))? as i32)
         }),
+        schedule: section.value("schedule", default.schedule, |v| auto(v, schedule)),
     };
     Some(Folder {
         name: name?,

@@ -2,7 +2,7 @@
 //! folder exists and never opens anything but the configuration file.
 //!
 //! `place` finds the file, `file` knows its keys, `read` types their values, `values` spells them, `check` looks at what must
-//! hold between them, `template` and `naming` name results, `show` writes it all out again.
+//! hold between them, `schedule` knows quiet hours, `template` and `naming` name results, `show` writes it all out again.
 
 mod check;
 mod file;
@@ -10,6 +10,7 @@ mod naming;
 mod place;
 mod read;
 pub mod resolved;
+mod schedule;
 mod show;
 pub mod template;
 pub mod values;
@@ -22,6 +23,7 @@ pub use check::{Contradiction, check_tiling};
 pub use naming::{planned_output, with_actual_format};
 pub use place::{locate, places};
 pub use resolved::*;
+pub use schedule::Schedule;
 pub use template::*;
 pub use values::Word;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::values::{self, Word, quoted};
-use super::{Scale, place};
+use super::{Scale, Schedule, place};
 
 /// Longest folder name, characters: it stands in every log line.
 const FOLDER_NAME_MAX: usize = 64;
@@ -122,6 +122,22 @@ pub(super) fn time(value: &Value, range: RangeInclusive<Duration>) -> Result<Dur
         return Err(format!("must be from {least} to {most}, not {}", found(value)));
     }
     Ok(time)
+}
+
+/// Times of day at which jobs may begin.
+pub(super) fn schedule(value: &Value) -> Result<Schedule, String> {
+    Schedule::parse(text(value, "times of day such as \"22:00-07:00\"")?)
+}
+
+/// `"forever"` is `None`, or whole days.
+pub(super) fn history(value: &Value) -> Result<Option<Duration>, String> {
+    const WHAT: &str = "\"forever\" or a number of days such as \"365d\"";
+    match text(value, WHAT)? {
+        "forever" => Ok(None),
+        days => values::parse_days(days)
+            .map(Some)
+            .ok_or_else(|| format!("must be {WHAT}, not {}", found(value))),
+    }
 }
 
 /// A number of pixels, with or without a unit.

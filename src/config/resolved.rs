@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::NameTemplate;
+use super::{NameTemplate, Schedule};
 
 /// The whole configuration, ready for use.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,10 @@ pub struct Config {
     pub job_timeout: Duration,
     /// The queue waits below this many free bytes in an output folder.
     pub min_free_bytes: u64,
+    /// When jobs of folders without a schedule of their own may begin.
+    pub schedule: Schedule,
+    /// How long a job is remembered after its source has gone; `None`: for ever.
+    pub history: Option<Duration>,
     /// Where and on what inference runs.
     pub runtime: RuntimeConfig,
     /// What it may hold.
@@ -34,6 +38,8 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(20),
             job_timeout: Duration::from_secs(30 * 60),
             min_free_bytes: 1 << 30,
+            schedule: Schedule::default(),
+            history: None,
             runtime: RuntimeConfig::default(),
             memory: MemoryConfig::default(),
             folders: Vec::new(),
@@ -45,6 +51,11 @@ impl Config {
     /// The folder of that name.
     pub fn folder(&self, name: &str) -> Option<&Folder> {
         self.folders.iter().find(|folder| folder.name == name)
+    }
+
+    /// When jobs of this folder may begin.
+    pub fn schedule_of<'a>(&'a self, folder: &'a Folder) -> &'a Schedule {
+        folder.schedule.as_ref().unwrap_or(&self.schedule)
     }
 }
 
@@ -153,6 +164,8 @@ pub struct Folder {
     pub on_conflict: OnConflict,
     /// Higher goes first.
     pub priority: i32,
+    /// When its jobs may begin; `None`: as the configuration says for all.
+    pub schedule: Option<Schedule>,
 }
 
 impl Folder {
@@ -171,6 +184,7 @@ impl Folder {
             on_success: OnSuccess::Keep,
             on_conflict: OnConflict::Rename,
             priority: 0,
+            schedule: None,
         }
     }
 }

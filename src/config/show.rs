@@ -67,6 +67,12 @@ impl Config {
             entry("shutdown_grace", values::show_time(self.shutdown_grace)),
             entry("job_timeout", values::show_time(self.job_timeout)),
             entry("min_free", values::show_size(self.min_free_bytes)),
+            entry("schedule", self.schedule.to_string()),
+            entry(
+                "history",
+                self.history
+                    .map_or_else(|| "forever".to_owned(), values::show_days),
+            ),
         ]
     }
 
@@ -141,6 +147,12 @@ impl Folder {
             entry("on_conflict", self.on_conflict.word()),
             entry("metadata", recipe.metadata.word()),
             entry("priority", i64::from(self.priority)),
+            entry(
+                "schedule",
+                self.schedule
+                    .as_ref()
+                    .map_or_else(|| "auto".to_owned(), ToString::to_string),
+            ),
         ]
     }
 }

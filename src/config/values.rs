@@ -241,6 +241,26 @@ pub fn show_time(time: Duration) -> String {
     )
 }
 
+/// Seconds of a day, as far as history is concerned: clocks that change do not matter there.
+const DAY_S: u64 = 24 * 3600;
+
+/// Most days that a history is kept for by number: a century, and `forever` beyond.
+const DAYS_MAX: u64 = 36_500;
+
+/// Whole days such as `365d`, one at least.
+pub fn parse_days(text: &str) -> Option<Duration> {
+    let number = text
+        .strip_suffix('d')
+        .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let days: u64 = number.parse().ok().filter(|days| (1..=DAYS_MAX).contains(days))?;
+    Some(Duration::from_secs(days * DAY_S))
+}
+
+/// The spelling that [`parse_days`] reads back.
+pub fn show_days(time: Duration) -> String {
+    format!("{}d", time.as_secs() / DAY_S)
+}
+
 /// Pixels such as `400MP` or `1.5GP`, or a plain number of them; at least 1.
 ///
 /// # Errors

@@ -40,6 +40,7 @@ pub(super) fn folder_at(input: &Path) -> Folder {
         on_success: OnSuccess::Keep,
         on_conflict: OnConflict::Rename,
         priority: 3,
+        schedule: None,
     }
 }
 

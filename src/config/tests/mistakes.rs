@@ -70,6 +70,27 @@ const OUTSIDE_FOLDERS: &[(&str, &str)] = &[
         "[runtime] providers: must be \"tensorrt\", \"cuda\" or \"cpu\", not \"cdua\"; did you mean \"cuda\"?",
     ),
     (
+        "schedule = \"at night\"",
+        "schedule: names the day \"at\"; known are mon, tue, wed, thu, fri, sat, sun",
+    ),
+    (
+        "schedule = 22",
+        "schedule: must be times of day such as \"22:00-07:00\", not the number 22; write it in quotes",
+    ),
+    (
+        "[[folder]]\nname = \"p\"\ninput = \"/in\"\noutput = \"/out\"\nschedule = \"22:00\"",
+        "[[folder]] \"p\" schedule: must be \"auto\" or \"always\" or times of day such as \"22:00-07:00\", \"sat-sun\" or \
+         \"mon-fri 18:00-08:00\", not \"22:00\"",
+    ),
+    (
+        "history = \"1y\"",
+        "history: must be \"forever\" or a number of days such as \"365d\", not \"1y\"",
+    ),
+    (
+        "history = \"0d\"",
+        "history: must be \"forever\" or a number of days such as \"365d\", not \"0d\"",
+    ),
+    (
         "[runtime]\nproviders = []",
         "[runtime] providers: is an empty list; write providers such as [\"cuda\", \"cpu\"]",
     ),

@@ -106,9 +106,19 @@ fn any_folder() -> impl Strategy<Value = Folder> {
         rescan,
         (any_word(), any_word()),
         any::<i32>(),
+        prop::option::of(any_schedule()),
     )
         .prop_map(
-            |(recipe, recursive, (include, exclude), settle, rescan, (on_success, on_conflict), priority)| {
+            |(
+                recipe,
+                recursive,
+                (include, exclude),
+                settle,
+                rescan,
+                (on_success, on_conflict),
+                priority,
+                schedule,
+            )| {
                 Folder {
                     recipe,
                     recursive,
@@ -119,10 +129,16 @@ fn any_folder() -> impl Strategy<Value = Folder> {
                     on_success,
                     on_conflict,
                     priority,
+                    schedule,
                     ..Folder::new("f \"1\"", "/srv/in \\ \"'\u{e9}\n", "/srv/out")
                 }
             },
         )
+}
+
+fn any_schedule() -> impl Strategy<Value = Schedule> {
+    let texts = vec!["always", "22:00-07:00", "sun-mon 0:05-24:00, sat"];
+    prop::sample::select(texts).prop_map(|text| Schedule::parse(text).expect("schedule"))
 }
 
 fn any_runtime() -> impl Strategy<Value = RuntimeConfig> {
@@ -158,11 +174,14 @@ proptest! {
     fn whatever_is_shown_is_read_back_as_it_was(
         runtime in any_runtime(), folder in prop::option::of(any_folder()), bytes in 1..u64::MAX - 1,
         memory in prop::option::of(16_u64 << 20..u64::MAX), grace in 0..3_600_000_u64, timeout in 10..604_800_u64,
+        schedule in any_schedule(), days in prop::option::of(1..36_500_u64),
     ) {
         let config = Config {
             shutdown_grace: Duration::from_millis(grace),
             job_timeout: Duration::from_secs(timeout),
             min_free_bytes: bytes,
+            schedule,
+            history: days.map(|days| Duration::from_secs(days * 24 * 3600)),
             runtime,
             memory: MemoryConfig { device_bytes: memory, host_bytes: memory.map(|bytes| bytes / 2 + (8 << 20)) },
             folders: folder.into_iter().collect(),
