@@ -217,6 +217,9 @@ pub struct JobDocument {
     pub source_hex: Option<String>,
     /// BLAKE3 of the source's content, hexadecimal.
     pub source_blake3: Option<String>,
+    /// Hash of everything else that decided the result, hexadecimal: what a lost ledger is rebuilt with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recipe_blake3: Option<String>,
     /// Where the job is.
     pub state: JobState,
     /// Attempts spent.
@@ -257,4 +260,14 @@ pub fn hex(bytes: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+/// The inverse of [`hex`], in digits of either size; `None` for text that is not made of pairs of them.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..digits.len()).step_by(2).map(byte).collect()
 }

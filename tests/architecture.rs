@@ -65,8 +65,9 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
     ),
 ];
 
-/// Where files change their names (I4). `std::fs::rename` itself is banned by clippy.toml.
-const RENAMERS: &[&str] = &["fs.rs", "fs_fault.rs", "publish.rs", "publish/"];
+/// Where files change their names (I4). `std::fs::rename` itself is banned by clippy.toml. The ledger's own file is no
+/// result: it is set aside where its connections are.
+const RENAMERS: &[&str] = &["fs.rs", "fs_fault.rs", "publish.rs", "publish/", "queue/aside.rs"];
 
 /// Modules that must stay ignorant of others, so that dependencies point one way.
 const DIRECTIONS: &[(&str, &[&str], &str)] = &[

@@ -206,6 +206,7 @@ fn document(ending: Ending) -> JobDocument {
         source,
         source_hex,
         source_blake3: content_hash(&ending.source),
+        recipe_blake3: None,
         state: ending.state,
         attempts: u32::from(ending.started_at.is_some()),
         reason: ending.reason,

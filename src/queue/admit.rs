@@ -242,7 +242,7 @@ async fn remember_source(tx: &mut SqliteConnection, new: &NewJob, id: JobId) -> 
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (folder, source) DO UPDATE SET
              job = excluded.job, dev = excluded.dev, ino = excluded.ino, size = excluded.size,
-             mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns",
+             mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, gone_since_ms = NULL",
     )
     .bind(&new.folder)
     .bind(bytes(&new.source))

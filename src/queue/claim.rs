@@ -235,7 +235,9 @@ impl Store {
         reason: Reason,
         report: Option<&RenderReport>,
     ) -> Result<(Job, JobOutcome), QueueError> {
-        let not_before = self.now().saturating_add(retry::backoff(claim.job.attempts));
+        let not_before = self
+            .now()
+            .saturating_add(retry::backoff(claim.job.attempts, claim.draw()));
         let ending = Ending::DeviceLost {
             reason,
             report,
@@ -272,7 +274,7 @@ impl Store {
         report: Option<&RenderReport>,
     ) -> Result<(Job, JobOutcome), QueueError> {
         let reason = fault.reason.clone();
-        let ending = match retry::verdict(claim.job.attempts, fault) {
+        let ending = match retry::verdict(claim.job.attempts, fault, claim.draw()) {
             Verdict::Fail => Ending::Failed { reason, report },
             Verdict::Retry(wait) => Ending::Retrying {
                 reason,

@@ -49,13 +49,22 @@ pub enum QueueError {
     },
     /// Not a database, or damaged.
     #[error(
-        "{} is not a readable ledger ({detail}); move it away to start with an empty one, or restore a copy",
+        "{} is damaged ({detail}); the next start of the service sets it aside and makes a new one from the job files, \
+         unless you restore a copy first",
         path.display()
     )]
     Corrupt {
         /// The database.
         path: PathBuf,
         /// What is wrong.
+        detail: String,
+    },
+    /// A sound database that is not ours.
+    #[error("{} is not our ledger ({detail}); move it away, or choose another state_dir", path.display())]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+        /// What it is.
         detail: String,
     },
     /// There is no database to read.
@@ -164,6 +173,11 @@ impl QueueError {
             },
         }
     }
+}
+
+/// Whether SQLite itself says that the file is damaged. A value that does not translate is none: its pages are sound.
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(11 | 26))
 }
 
 fn primary_code(error: &sqlx::Error) -> Option<i64> {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::retry::Draw;
 use crate::error::Reason;
 use crate::fs::FileIdentity;
 use crate::report::{DOCUMENT_VERSION, JobDocument, JobState, RenderReport, hex, path_text};
@@ -214,6 +215,7 @@ impl Job {
             source,
             source_hex,
             source_blake3: Some(hex(&self.content)),
+            recipe_blake3: Some(hex(&self.recipe)),
             state: self.state.shown(),
             attempts: self.attempts,
             reason: self.reason.clone(),
@@ -245,6 +247,11 @@ impl Claim {
     /// Who claimed it.
     pub fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// What tells its waits from those of others.
+    pub(super) fn draw(&self) -> Draw {
+        Draw::of(&self.owner, self.job.id, self.job.attempts)
     }
 }
 
@@ -381,10 +388,10 @@ pub struct Filter {
     pub limit: Option<u32>,
 }
 
-/// What `retry` and `cancel` did to one job.
+/// What `retry`, `cancel` and `remove` did to one job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Steered {
-    /// Done; the job as it is now.
+    /// Done; the job as it is now, or as it was when it was removed.
     Changed(Box<Job>),
     /// It runs: its worker is asked to stop at the next tile.
     Requested(Box<Job>),

@@ -99,14 +99,15 @@ impl Store {
             .at(self)
     }
 
-    /// How many jobs each folder has in each state; folders without jobs are absent.
+    /// How many jobs each folder has in each state; folders without jobs are absent. Kept by triggers, so that asking
+    /// costs the same whatever the ledger holds.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn counts(&self) -> Result<BTreeMap<String, Counts>, QueueError> {
         let mut reader = self.reader().await?;
         let rows: Vec<(String, String, i64)> =
-            sqlx::query_as("SELECT folder, state, count(*) FROM jobs GROUP BY state, folder")
+            sqlx::query_as("SELECT folder, state, n FROM job_counts WHERE n > 0")
                 .fetch_all(&mut *reader)
                 .await
                 .at(self)?;
@@ -193,25 +194,28 @@ impl Store {
     }
 }
 
-/// Put together from what is asked: a statement that fits every filter (`?1 IS NULL OR …`) fits no index. The rows
-/// are chosen in the index alone, since sorting them whole would read every row that passes.
+/// Put together from what is asked: a statement that fits every filter (`?1 IS NULL OR …`) fits no index. The newest of
+/// each state come from the index in the order of rows, and the newest of those are the answer: it reads as many rows
+/// as it returns, times the states at most.
 fn list_query(filter: &Filter) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new("SELECT * FROM jobs");
     if filter.state.is_some() || filter.folder.is_some() {
-        query.push(" WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_state WHERE state IN (");
-        let mut states = query.separated(", ");
-        // The index begins with the state: without one asked for, all of them are.
-        for state in State::ALL {
-            if filter.state.is_none_or(|shown| state.shown() == shown) {
-                states.push_bind(state.as_str());
-            }
+        query.push(" WHERE id IN (");
+        let asked = State::ALL.into_iter();
+        let asked = asked.filter(|state| filter.state.is_none_or(|shown| state.shown() == shown));
+        for (index, state) in asked.enumerate() {
+            query.push(if index > 0 { " UNION ALL " } else { "" });
+            match &filter.folder {
+                Some(folder) => query
+                    .push("SELECT * FROM (SELECT id FROM jobs INDEXED BY jobs_folder WHERE folder = ")
+                    .push_bind(folder.clone())
+                    .push(" AND state = "),
+                None => query.push("SELECT * FROM (SELECT id FROM jobs INDEXED BY jobs_state WHERE state = "),
+            };
+            query.push_bind(state.as_str()).push(" ORDER BY id DESC");
+            push_limit(&mut query, filter);
+            query.push(")");
         }
-        query.push(")");
-        if let Some(folder) = &filter.folder {
-            query.push(" AND folder = ").push_bind(folder.clone());
-        }
-        query.push(" ORDER BY id DESC");
-        push_limit(&mut query, filter);
         query.push(")");
     }
     query.push(" ORDER BY id DESC");

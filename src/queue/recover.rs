@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use super::claim::end_held;
 use super::error::QueueError;
 use super::job::{Interrupted, Job, JobId, Resolution};
-use super::retry::{Ending, backoff};
+use super::retry::{Draw, Ending, backoff};
 use super::row::Held;
 use super::store::{At, Store};
 
@@ -31,7 +31,7 @@ pub async fn recover(store: &Store, owner: &str) -> Result<Vec<Job>, QueueError>
     .at(store)?;
     let mut recovered = Vec::with_capacity(orphans.len());
     for orphan in &orphans {
-        let ending = store.crashed(&orphan.job);
+        let ending = store.crashed(orphan);
         recovered.push(end_held(&mut tx, orphan, &ending, now).await.at(store)?);
     }
     tx.commit().await.at(store)?;
@@ -72,15 +72,17 @@ impl Store {
         let ending = match &resolution {
             // The report was stored with the intent to publish.
             Resolution::Done { result } => Ending::Done { result, report: None },
-            Resolution::Requeue => self.crashed(&held.job),
+            Resolution::Requeue => self.crashed(&held),
         };
         let job = end_held(&mut tx, &held, &ending, now).await.at(self)?;
         tx.commit().await.at(self)?;
         Ok(job)
     }
 
-    fn crashed(&self, job: &Job) -> Ending<'static> {
-        let not_before = self.now().saturating_add(backoff(job.attempts));
+    fn crashed(&self, held: &Held) -> Ending<'static> {
+        let (id, attempts) = (held.job.id, held.job.attempts);
+        let wait = backoff(attempts, Draw::of(&held.owner, id, attempts));
+        let not_before = self.now().saturating_add(wait);
         Ending::Crashed {
             not_before: not_before.unwrap_or(Timestamp::MAX),
         }

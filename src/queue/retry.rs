@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::job::{Job, JobOutcome, State};
+use super::job::{Job, JobId, JobOutcome, State};
 use crate::error::{Disposition, Fault, Reason, ReasonCode};
 use crate::fs::FileIdentity;
 use crate::report::RenderReport;
@@ -19,15 +19,40 @@ pub const ATTEMPTS_MAX: u32 = 3;
 pub const DEVICE_LOSSES_MAX: u32 = 2;
 
 /// The wait after the first spent attempt; each further one waits [`BACKOFF_FACTOR`] times longer.
-/// No jitter: one process works on this queue, there is no herd to spread.
 const BACKOFF_FIRST: Duration = Duration::from_secs(15);
 
 /// 15 s, 60 s, 240 s.
 const BACKOFF_FACTOR: u32 = 4;
 
+/// By how much of itself a wait may be longer: several machines that lost the same share must not all come back in
+/// the same second. Never shorter, so that the wait is a promise.
+const JITTER: f64 = 0.25;
+
+/// A number from 0 to 1 (never 1) that tells one wait from another. Drawn from who waits, so that the same wait has
+/// the same length whoever computes it; `owner` differs from process to process and from machine to machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw(f64);
+
+impl Draw {
+    /// Beyond every other one.
+    #[cfg(test)]
+    pub(super) const MOST: Self = Self(1.0);
+
+    /// Of a claim: its owner, its job, its attempt.
+    pub fn of(owner: &str, job: JobId, attempts: u32) -> Self {
+        let hash = blake3::hash(format!("{owner}/{job}/{attempts}").as_bytes());
+        let (bytes, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 4], &[]));
+        Self(f64::from(u32::from_le_bytes(*bytes)) / (f64::from(u32::MAX) + 1.0))
+    }
+}
+
 /// How long a job waits after its `attempts`-th attempt (from 1).
-pub fn backoff(attempts: u32) -> Duration {
-    BACKOFF_FIRST.saturating_mul(BACKOFF_FACTOR.saturating_pow(attempts.saturating_sub(1)))
+pub fn backoff(attempts: u32, draw: Draw) -> Duration {
+    let least = BACKOFF_FIRST.saturating_mul(BACKOFF_FACTOR.saturating_pow(attempts.saturating_sub(1)));
+    // A quarter of the longest wait that a `Duration` holds still fits a float.
+    least.saturating_add(
+        Duration::try_from_secs_f64(least.as_secs_f64() * JITTER * draw.0).unwrap_or_default(),
+    )
 }
 
 /// What a fault makes of a claimed job.
@@ -42,11 +67,11 @@ pub enum Verdict {
 }
 
 /// Decides by the fault's disposition and the attempts spent, this one included.
-pub fn verdict(attempts: u32, fault: &Fault) -> Verdict {
+pub fn verdict(attempts: u32, fault: &Fault, draw: Draw) -> Verdict {
     match fault.disposition {
         Disposition::Quarantine => Verdict::Fail,
         Disposition::Retry { .. } if attempts >= ATTEMPTS_MAX => Verdict::Fail,
-        Disposition::Retry { after } => Verdict::Retry(after.max(backoff(attempts))),
+        Disposition::Retry { after } => Verdict::Retry(after.max(backoff(attempts, draw))),
         Disposition::Release | Disposition::Block => Verdict::Release,
     }
 }
@@ -254,23 +279,42 @@ pub(super) fn outcome(job: &Job) -> JobOutcome {
 mod tests {
     use super::*;
 
+    fn least() -> Draw {
+        Draw(0.0)
+    }
+
     #[test]
     fn waits_grow_fourfold_and_never_overflow() {
-        assert_eq!([1, 2, 3].map(backoff), [15, 60, 240].map(Duration::from_secs));
-        assert!(backoff(u32::MAX) > backoff(3));
+        assert_eq!(
+            [1, 2, 3].map(|attempts| backoff(attempts, least())),
+            [15, 60, 240].map(Duration::from_secs)
+        );
+        assert!(backoff(u32::MAX, Draw(0.999)) >= backoff(3, least()));
+    }
+
+    #[test]
+    fn machines_that_lost_the_same_share_come_back_at_different_times() {
+        let machine = |n: u32| backoff(1, Draw::of(&format!("{n}@1763942400000"), JobId(1), 1));
+        let waits: std::collections::BTreeSet<u128> = (0..50).map(|n| machine(n).as_millis()).collect();
+        assert!(waits.len() > 45, "{waits:?}");
+        let (shortest, longest) = (waits.first().unwrap(), waits.last().unwrap());
+        assert!(*shortest >= 15_000 && *longest < 18_750, "{waits:?}");
+        assert!(longest - shortest > 2_000, "spread over most of the quarter");
+        assert_eq!(machine(7), machine(7), "whoever computes it");
     }
 
     #[test]
     fn a_passing_fault_fails_with_the_third_attempt_and_waits_at_least_as_long_as_it_asks() {
         let fault = Fault::retry(Duration::from_secs(90), ReasonCode::Io, "share away");
-        assert_eq!(verdict(1, &fault), Verdict::Retry(Duration::from_secs(90)));
-        assert_eq!(verdict(2, &fault), Verdict::Retry(Duration::from_secs(90)));
-        assert_eq!(verdict(3, &fault), Verdict::Fail);
+        let asked = Verdict::Retry(Duration::from_secs(90));
+        assert_eq!(verdict(1, &fault, least()), asked);
+        assert_eq!(verdict(2, &fault, least()), asked);
+        assert_eq!(verdict(3, &fault, least()), Verdict::Fail);
     }
 
     #[test]
     fn the_environments_fault_charges_no_job() {
         let fault = Fault::block(ReasonCode::Io, "disk full");
-        assert_eq!(verdict(3, &fault), Verdict::Release);
+        assert_eq!(verdict(3, &fault, least()), Verdict::Release);
     }
 }

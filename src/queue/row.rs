@@ -122,11 +122,12 @@ impl FromRow<'_, SqliteRow> for Job {
     }
 }
 
-/// A row that somebody holds: the job and its open attempt.
+/// A row that somebody holds: the job, its open attempt, and who.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) job: Job,
     pub(super) attempt: i64,
+    pub(super) owner: String,
 }
 
 impl FromRow<'_, SqliteRow> for Held {
@@ -134,6 +135,7 @@ impl FromRow<'_, SqliteRow> for Held {
         Ok(Self {
             job: Job::from_row(row)?,
             attempt: row.try_get("attempt")?,
+            owner: row.try_get("lease_owner")?,
         })
     }
 }

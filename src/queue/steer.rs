@@ -1,4 +1,5 @@
-//! Owns what a person does to the queue: retry, cancel, pause. Works on the ledger whether or not a service runs.
+//! Owns what a person does to the queue: retry, cancel, remove, pause, rescan. Works on the ledger whether or not a
+//! service runs.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -62,6 +63,60 @@ impl Store {
         }
         tx.commit().await.at(self)?;
         Ok(steered)
+    }
+
+    /// Removes finished jobs with their history; their numbers are not given again. A source that still lies there is
+    /// new to the ledger then. Waiting and running jobs are left as they are: they are cancelled first.
+    ///
+    /// # Errors
+    /// Those of the database; then nothing is changed.
+    pub async fn remove(&self, ids: &[JobId]) -> Result<Vec<(JobId, Steered)>, QueueError> {
+        let mut writer = self.writer().await?;
+        let mut tx = self.begin(&mut writer).await?;
+        let mut steered = Vec::with_capacity(ids.len());
+        for &id in ids {
+            steered.push((id, remove_one(&mut tx, id).await.at(self)?));
+        }
+        tx.commit().await.at(self)?;
+        Ok(steered)
+    }
+
+    /// Asks the running service for a scan of all folders.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn ask_rescan(&self) -> Result<(), QueueError> {
+        let mut writer = self.writer().await?;
+        sqlx::query("INSERT OR REPLACE INTO controls (name, since_ms) VALUES ('rescan', ?1)")
+            .bind(self.now_ms())
+            .execute(&mut *writer)
+            .await
+            .at(self)?;
+        Ok(())
+    }
+
+    /// Whether a rescan was asked for since the last call: it is the caller's to make now.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn take_rescan(&self) -> Result<bool, QueueError> {
+        // A look is a read; asked every second, it must not take the write lock.
+        let mut reader = self.reader().await?;
+        let is_asked: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM controls WHERE name = 'rescan')")
+                .fetch_one(&mut *reader)
+                .await
+                .at(self)?;
+        drop(reader);
+        if !is_asked {
+            return Ok(false);
+        }
+        let mut writer = self.writer().await?;
+        let taken = sqlx::query("DELETE FROM controls WHERE name = 'rescan'")
+            .execute(&mut *writer)
+            .await
+            .at(self)?;
+        Ok(taken.rows_affected() > 0)
     }
 
     /// Pauses claiming, until that time or until [`Store::resume`]; survives a restart. A pause that holds
@@ -145,6 +200,20 @@ async fn retry_one(tx: &mut SqliteConnection, id: JobId, now: i64) -> sqlx::Resu
             Ok(Steered::Unchanged(job.state.shown()))
         }
     }
+}
+
+async fn remove_one(tx: &mut SqliteConnection, id: JobId) -> sqlx::Result<Steered> {
+    let Some(job) = find(tx, id).await? else {
+        return Ok(Steered::Unknown);
+    };
+    if !job.state.shown().is_final() {
+        return Ok(Steered::Unchanged(job.state.shown()));
+    }
+    sqlx::query("DELETE FROM jobs WHERE id = ?1")
+        .bind(id.0)
+        .execute(tx)
+        .await?;
+    Ok(Steered::Changed(Box::new(job)))
 }
 
 async fn cancel_one(tx: &mut SqliteConnection, id: JobId, now: i64) -> sqlx::Result<Steered> {

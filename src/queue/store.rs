@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
+use super::aside;
 use super::error::QueueError;
 use crate::clock::SharedClock;
 use crate::fs::{Filesystem, RealFilesystem};
@@ -22,7 +23,7 @@ use crate::fs::{Filesystem, RealFilesystem};
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The database's name in the state directory.
-const DATABASE: &str = "state.db";
+pub(super) const DATABASE: &str = "state.db";
 
 /// Three: status, intake and a person's question at the same time. Each is a thread and a page cache.
 const READERS: usize = 3;
@@ -52,6 +53,8 @@ struct Inner {
     writer: Mutex<Option<SqliteConnection>>,
     readers: [Mutex<Option<SqliteConnection>>; READERS],
     next_reader: AtomicUsize,
+    /// SQLite found the database damaged.
+    is_damaged: AtomicBool,
 }
 
 impl Store {
@@ -124,6 +127,7 @@ impl Store {
                 writer: Mutex::new(writer),
                 readers: readers.map(Mutex::new),
                 next_reader: AtomicUsize::new(0),
+                is_damaged: AtomicBool::new(false),
             }),
         })
     }
@@ -140,23 +144,29 @@ impl Store {
         }
     }
 
-    /// Reads the whole database and checks its structure: for `doctor`, and for a start that wants to know.
+    /// Reads the whole database and checks its structure: for `doctor`.
     ///
     /// # Errors
     /// [`QueueError::Corrupt`] with the first thing that is wrong.
     pub async fn check(&self) -> Result<(), QueueError> {
         let mut reader = self.reader().await?;
-        let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)")
-            .fetch_one(&mut *reader)
-            .await
-            .at(self)?;
-        if verdict == "ok" {
-            return Ok(());
+        let checked = check_pages(&self.inner.path, &mut reader).await;
+        if let Err(QueueError::Corrupt { .. }) = checked {
+            self.note_damage();
         }
-        Err(QueueError::Corrupt {
-            path: self.inner.path.clone(),
-            detail: crate::error::one_line(&verdict),
-        })
+        checked
+    }
+
+    /// Whether any call on any clone found the database damaged: nothing good comes of going on with it.
+    pub fn is_damaged(&self) -> bool {
+        self.inner.is_damaged.load(Ordering::Relaxed)
+    }
+
+    /// Has the next start look at the whole database.
+    fn note_damage(&self) {
+        if !self.inner.is_damaged.swap(true, Ordering::Relaxed) {
+            aside::suspect(&self.inner.path);
+        }
     }
 
     /// The database file.
@@ -215,7 +225,12 @@ pub(super) trait At<T> {
 
 impl<T> At<T> for Result<T, sqlx::Error> {
     fn at(self, store: &Store) -> Result<T, QueueError> {
-        self.map_err(|error| QueueError::from_sqlx(&store.inner.path, error))
+        self.map_err(|error| {
+            if super::error::is_damage(&error) {
+                store.note_damage();
+            }
+            QueueError::from_sqlx(&store.inner.path, error)
+        })
     }
 }
 
@@ -298,6 +313,9 @@ async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), Queue
     if found == 0 {
         refuse_foreign(path, writer).await?;
     }
+    if found > 0 && found < known {
+        aside::copy_before(path, writer, known).await?;
+    }
     let journal: String = sqlx::query_scalar("PRAGMA journal_mode = WAL")
         .fetch_one(&mut *writer)
         .await
@@ -312,10 +330,33 @@ async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), Queue
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             QueueError::from_sqlx(path, error)
         }
-        other => QueueError::Corrupt {
+        // A schema that some other build made: nothing is damaged.
+        other => QueueError::Foreign {
             path: path.to_owned(),
             detail: crate::error::one_line(&other.to_string()),
         },
+    })
+}
+
+/// Reads the whole database, without opening it as a ledger.
+pub(super) async fn quick_check(path: &Path) -> Result<(), QueueError> {
+    let mut connection = connect(path, options(path).read_only(true)).await?;
+    let checked = check_pages(path, &mut connection).await;
+    close(connection).await;
+    checked
+}
+
+async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(), QueueError> {
+    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| QueueError::from_sqlx(path, error))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    Err(QueueError::Corrupt {
+        path: path.to_owned(),
+        detail: crate::error::one_line(&verdict),
     })
 }
 
@@ -355,7 +396,7 @@ async fn refuse_foreign(path: &Path, connection: &mut SqliteConnection) -> Resul
     .await
     .map_err(|error| QueueError::from_sqlx(path, error))?;
     match foreign {
-        Some(table) => Err(QueueError::Corrupt {
+        Some(table) => Err(QueueError::Foreign {
             path: path.to_owned(),
             detail: crate::error::one_line(&format!("it belongs to another program: table `{table}`")),
         }),

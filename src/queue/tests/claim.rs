@@ -175,7 +175,7 @@ async fn a_worker_whose_job_was_taken_over_learns_it_and_changes_nothing() {
     let id = ledger.queue("a.png", 1).await;
     let stale = ledger.claim().await;
     super::super::recover(&ledger.store, "another").await.unwrap();
-    ledger.clock.advance(crate::queue::retry::backoff(1));
+    ledger.clock.advance(longest_backoff(1));
     let current = ledger.store.claim(ME, LEASE, &[]).await.unwrap().unwrap();
     let before = ledger.job(id).await;
 

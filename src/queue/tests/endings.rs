@@ -1,7 +1,7 @@
 //! Every way a claim ends, the policy of trying again, I10.
 
 use super::*;
-use crate::queue::retry::{ATTEMPTS_MAX, backoff};
+use crate::queue::retry::{ATTEMPTS_MAX, Draw, backoff};
 use crate::queue::{JobOutcome, QueueError, State, recover};
 
 #[tokio::test]
@@ -120,10 +120,11 @@ async fn a_passing_fault_is_tried_three_times_each_after_a_longer_wait_and_then_
         };
         assert_eq!((job.state, job.not_before), (State::Queued, not_before));
         let wait = not_before.duration_since(ledger.clock.wall()).unsigned_abs();
+        let draw = Draw::of(ME, id, attempt);
         assert_eq!(
-            wait,
-            backoff(attempt),
-            "no jitter: the wait can be told to a person"
+            wait.as_millis(),
+            backoff(attempt, draw).as_millis(),
+            "of this very wait"
         );
         waits.push(wait);
         assert!(ledger.try_claim().await.is_none());
@@ -236,7 +237,7 @@ async fn a_lost_device_gives_the_job_back_once_behind_the_others_and_the_second_
     let other = ledger.queue("b.png", 2).await;
     assert_eq!(ledger.work("b.png").await.id, other);
     assert!(ledger.try_claim().await.is_none());
-    ledger.clock.advance(backoff(1));
+    ledger.clock.advance(longest_backoff(1));
 
     let claim = ledger.claim().await;
     let report = RenderReport {
@@ -268,7 +269,7 @@ async fn whoever_asks_for_a_job_again_gets_it_with_a_clean_slate() {
     let ledger = Ledger::new().await;
     let id = ledger.queue("a.png", 1).await;
     for _ in 0..2 {
-        ledger.clock.advance(backoff(1));
+        ledger.clock.advance(longest_backoff(1));
         let claim = ledger.claim().await;
         let lost = ledger.store.record_device_lost(claim, illegal_address(), None);
         lost.await.unwrap();

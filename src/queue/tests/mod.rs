@@ -1,9 +1,13 @@
 //! The ledger on real SQLite, in real directories, on invented time.
 
 mod admit;
+mod adopt;
+mod aside;
 mod claim;
 mod endings;
+mod history;
 mod model;
+mod never;
 mod open;
 mod query;
 mod random;
@@ -194,4 +198,9 @@ fn reason(message: &str) -> Reason {
 
 fn passing() -> Fault {
     Fault::retry(Duration::ZERO, ReasonCode::Timeout, "no progress for 600 s")
+}
+
+/// As long as a job waits at most after that attempt.
+fn longest_backoff(attempts: u32) -> Duration {
+    crate::queue::retry::backoff(attempts, crate::queue::retry::Draw::MOST)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::queue::State;
-use crate::queue::retry::{ATTEMPTS_MAX, DEVICE_LOSSES_MAX, backoff};
+use crate::queue::retry::{ATTEMPTS_MAX, DEVICE_LOSSES_MAX, Draw, backoff};
 
 /// Where a source lies and where its result is planned. The first two plan the same output.
 pub(super) const PATHS: [(&str, &str, &str); 3] = [
@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) started_at: Option<i64>,
     /// Numbers and outcomes.
     pub(super) history: Vec<(u32, &'static str)>,
+    /// Taken out of the ledger by a person.
+    pub(super) removed: bool,
 }
 
 /// How a claim ends.
@@ -62,6 +64,8 @@ pub(super) struct Model {
     pub(super) sources: BTreeMap<At, (JobId, FileIdentity)>,
     /// Since and until.
     pub(super) pause: Option<(i64, Option<i64>)>,
+    /// Who claimed a job last.
+    pub(super) owners: BTreeMap<JobId, String>,
 }
 
 fn id(index: usize) -> JobId {
@@ -78,7 +82,7 @@ impl Model {
         let found = self
             .jobs
             .iter()
-            .position(|row| row.content == content && PATHS[row.at].2 == output);
+            .position(|row| !row.removed && row.content == content && PATHS[row.at].2 == output);
         let id = match found {
             None => {
                 self.jobs.push(Row {
@@ -98,6 +102,7 @@ impl Model {
                     queued_at: self.now,
                     started_at: None,
                     history: Vec::new(),
+                    removed: false,
                 });
                 id(self.jobs.len() - 1)
             }
@@ -134,7 +139,7 @@ impl Model {
 
     fn withdraw_others(&mut self, at: At, keep: JobId) {
         for (index, row) in self.jobs.iter_mut().enumerate() {
-            if row.at != at || id(index) == keep {
+            if row.removed || row.at != at || id(index) == keep {
                 continue;
             }
             match row.state {
@@ -173,7 +178,7 @@ impl Model {
         self.pause = Some((since, until));
     }
 
-    pub(super) fn claim(&mut self, excluded: &[String]) -> Option<JobId> {
+    pub(super) fn claim(&mut self, owner: &str, excluded: &[String]) -> Option<JobId> {
         if self.paused().is_some() {
             return None;
         }
@@ -196,6 +201,7 @@ impl Model {
         (row.state, row.reason, row.started_at) = (State::Running, None, Some(now));
         row.attempts += 1;
         row.history.push((row.attempts, "open"));
+        self.owners.insert(id(index), owner.to_owned());
         Some(id(index))
     }
 
@@ -209,7 +215,7 @@ impl Model {
             .iter()
             .enumerate()
             .filter(|(index, row)| row.at == job.at && row.replaced_by.is_none() && !counts_elsewhere(*index))
-            .filter(|(_, row)| row.result.is_some())
+            .filter(|(_, row)| !row.removed && row.result.is_some())
             .max_by_key(|(index, row)| (row.started_at, *index))
             .and_then(|(_, row)| row.result.as_deref())
     }
@@ -225,7 +231,11 @@ impl Model {
         let there = self.sources.get(&at).map(|(job, _)| *job);
         for index in 0..self.jobs.len() {
             let (other, row) = (self::id(index), &mut self.jobs[index]);
-            if other == id || row.result.as_deref() != Some(result) || row.replaced_by.is_some() {
+            if row.removed
+                || other == id
+                || row.result.as_deref() != Some(result)
+                || row.replaced_by.is_some()
+            {
                 continue;
             }
             row.replaced_by = Some(id);
@@ -237,6 +247,11 @@ impl Model {
 
     pub(super) fn end(&mut self, id: JobId, end: End) {
         let now = self.now;
+        let owner = self.owners.get(&id).cloned().unwrap_or_default();
+        let later = |attempts| {
+            let wait = backoff(attempts, Draw::of(&owner, id, attempts));
+            now + i64::try_from(wait.as_millis()).unwrap()
+        };
         let row = self.row(id);
         let asked = row.cancel && !matches!(end, End::Failed(_) | End::Skipped);
         let last_try = row.attempts >= ATTEMPTS_MAX;
@@ -257,17 +272,17 @@ impl Model {
             }
             End::DeviceLost => {
                 row.device_losses += 1;
-                row.not_before = now + i64::try_from(backoff(row.attempts).as_millis()).unwrap();
+                row.not_before = later(row.attempts);
                 (State::Queued, None, "released")
             }
             End::Cancelled | End::Withdrawn(_) | End::Released => (State::Queued, None, "released"),
             End::Passing => {
-                row.not_before = now + i64::try_from(backoff(row.attempts).as_millis()).unwrap();
+                row.not_before = later(row.attempts);
                 (State::Queued, Some(ReasonCode::Timeout), "retrying")
             }
             End::Crashed if last_try => (State::Failed, Some(ReasonCode::CrashedService), "crashed"),
             End::Crashed => {
-                row.not_before = now + i64::try_from(backoff(row.attempts).as_millis()).unwrap();
+                row.not_before = later(row.attempts);
                 (State::Queued, None, "crashed")
             }
         };
@@ -282,9 +297,17 @@ impl Model {
         self.forget_withdrawn();
     }
 
+    pub(super) fn remove(&mut self, id: JobId) {
+        let row = self.row(id);
+        if row.state.shown().is_final() {
+            row.removed = true;
+            self.sources.retain(|_, (job, _)| *job != id);
+        }
+    }
+
     pub(super) fn retry(&mut self, id: JobId) {
-        let state = self.row(id).state;
-        if matches!(state, State::Failed | State::Skipped | State::Cancelled) {
+        let Row { state, removed, .. } = *self.row(id);
+        if !removed && matches!(state, State::Failed | State::Skipped | State::Cancelled) {
             self.requeue(id);
         }
     }

@@ -148,7 +148,10 @@ async fn the_next_due_job_is_the_one_that_waits_least() {
         waits.push(job.not_before);
         ledger.pass(1);
     }
-    assert_eq!(ledger.store.next_due().await.unwrap(), Some(waits[0]));
+    assert_eq!(
+        ledger.store.next_due().await.unwrap(),
+        waits.iter().min().copied()
+    );
     ledger.queue("2.png", 2).await;
     let due = ledger.store.next_due().await.unwrap().unwrap();
     assert!(due <= ledger.clock.wall(), "a new job need not wait");

@@ -1,7 +1,7 @@
 //! The first minute after a crash.
 
 use super::*;
-use crate::queue::retry::{ATTEMPTS_MAX, backoff};
+use crate::queue::retry::ATTEMPTS_MAX;
 use crate::queue::{Filter, QueueError, Resolution, State, recover};
 
 /// The process that comes after the one that crashed.
@@ -19,7 +19,7 @@ async fn a_crash_costs_an_attempt_and_the_job_goes_on() {
     assert_eq!(ledger.outcomes(id).await, ["crashed"]);
     let other = ledger.queue("b.png", 2).await;
     assert_eq!(ledger.claim().await.job().id, other, "others go first");
-    ledger.clock.advance(backoff(1));
+    ledger.clock.advance(longest_backoff(1));
     assert_eq!(ledger.claim().await.job().attempts, 2);
 }
 
@@ -28,7 +28,7 @@ async fn a_job_that_takes_the_service_down_three_times_is_quarantined() {
     let ledger = Ledger::new().await;
     let id = ledger.queue("bomb.png", 1).await;
     for start in 1..=ATTEMPTS_MAX {
-        ledger.clock.advance(backoff(start));
+        ledger.clock.advance(longest_backoff(start));
         let _lost = ledger
             .store
             .claim(&start.to_string(), LEASE, &[])
@@ -127,7 +127,7 @@ async fn a_publishing_that_lost_its_files_is_a_crash() {
     let ledger = Ledger::new().await;
     let id = ledger.queue("a.png", 1).await;
     for attempt in 1..=ATTEMPTS_MAX {
-        ledger.clock.advance(backoff(attempt));
+        ledger.clock.advance(longest_backoff(attempt));
         let claim = ledger.claim().await;
         ledger.start_publishing(&claim, "a.png").await;
         let job = ledger

@@ -52,7 +52,7 @@ async fn i2_i3_and_i10_hold_against_any_statement() {
         "UPDATE jobs SET report = '{'",
         "UPDATE jobs SET attempts = 'three'",
         "UPDATE jobs SET device_losses = -1",
-        "INSERT INTO sources VALUES ('photos', x'62', 99, 0, 0, 0, 0, 0)",
+        "INSERT INTO sources VALUES ('photos', x'62', 99, 0, 0, 0, 0, 0, NULL)",
         "INSERT INTO controls (name, since_ms) VALUES ('faster', 0)",
     ] {
         let refusal = refused(&ledger, sql).await;

@@ -8,8 +8,10 @@ use super::model::PATHS;
 pub(super) enum Step {
     /// Path, content, whether its identity is new, priority.
     Admit(usize, u8, bool, i32),
-    /// With a folder left out.
-    Claim(Option<usize>),
+    /// With these folders left out: blocked, or of another configuration.
+    Claim(u8),
+    /// With those left out whose hours are not now.
+    ClaimByHours,
     /// The n-th held claim.
     Publish(usize),
     /// Published; over a stranger's result where that lies in the way.
@@ -28,6 +30,7 @@ pub(super) enum Step {
     Retry(usize),
     RetryAllFailed,
     Cancel(usize),
+    Remove(usize),
     /// Seconds.
     Pause(Option<i64>),
     Resume,
@@ -44,7 +47,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (0..PATHS.len(), 0..2_u8, any::<bool>(), 0..2_i32).prop_map(|(at, c, t, p)| Admit(at, c, t, p)),
         6 => any::<bool>().prop_map(Work),
-        5 => prop::option::weighted(0.2, 0..PATHS.len()).prop_map(Claim),
+        4 => prop_oneof![4 => Just(0), 1 => 1..4_u8].prop_map(Claim),
+        2 => Just(ClaimByHours),
         3 => claim.clone().prop_map(Publish),
         4 => (claim.clone(), any::<bool>()).prop_map(|(n, over)| Done(n, over)),
         1 => claim.clone().prop_map(DoneTooEarly),
@@ -56,10 +60,12 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => claim.prop_map(LoseDevice),
         2 => job.clone().prop_map(Retry),
         1 => Just(RetryAllFailed),
-        3 => job.prop_map(Cancel),
+        3 => job.clone().prop_map(Cancel),
+        1 => job.prop_map(Remove),
         1 => prop::option::of(-5..60_i64).prop_map(Pause),
         2 => Just(Resume),
         1 => any::<bool>().prop_map(Crash),
         3 => (-40..300_i64).prop_map(Jump),
+        1 => (-100_000..100_000_i64).prop_map(Jump),
     ]
 }

@@ -27,6 +27,7 @@ fn job(source: &Path, state: JobState) -> JobDocument {
         source,
         source_hex,
         source_blake3: Some("ab".into()),
+        recipe_blake3: None,
         state,
         attempts: 1,
         reason: None,
