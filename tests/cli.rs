@@ -2,6 +2,8 @@
 
 #[path = "cli/desk.rs"]
 mod desk;
+#[path = "cli/ledger.rs"]
+mod ledger;
 mod support;
 #[path = "cli/upscale.rs"]
 mod upscale;
@@ -32,6 +34,9 @@ fn help_lists_exactly_the_commands_that_work() {
         "once",
         "upscale",
         "status",
+        "pause",
+        "resume",
+        "rescan",
         "jobs",
         "models",
         "config",
@@ -42,15 +47,11 @@ fn help_lists_exactly_the_commands_that_work() {
     ];
     assert_eq!(commands, expected);
     for (group, expected) in [
-        ("jobs", ["list", "show", "retry", "cancel"].as_slice()),
+        ("jobs", ["list", "show", "retry", "cancel", "remove"].as_slice()),
         ("models", &["list", "show", "import", "remove", "verify", "tune"]),
         ("config", &["check", "show", "init"]),
     ] {
         let help = desk.run(&[group, "--help"]);
-        assert!(
-            group != "jobs" || !help.ok().contains("  remove "),
-            "{group} lists remove, which comes later"
-        );
         for command in expected {
             assert!(
                 help.ok().contains(&format!("  {command} ")),
@@ -72,6 +73,10 @@ fn every_command_has_help_with_an_example() {
         &["jobs", "show"],
         &["jobs", "retry"],
         &["jobs", "cancel"],
+        &["jobs", "remove"],
+        &["pause"],
+        &["resume"],
+        &["rescan"],
         &["models", "list"],
         &["models", "show"],
         &["models", "verify"],
@@ -94,7 +99,8 @@ fn wrong_usage_ends_with_2() {
     for args in [
         ["upscale"].as_slice(),
         &["frobnicate"],
-        &["pause"],
+        &["pause", "--for", "a while"],
+        &["pause", "--for", "0s"],
         &["upscale", "a.png", "--tiling", "feathered"],
         &["upscale", "a.png", "--tiling", "none", "--tile", "128"],
         &[
@@ -260,141 +266,6 @@ fn the_configuration_is_shown_with_every_default() {
         desk.run(&["config", "show", "--json"]).json()["folder"][0]["name"],
         "photos"
     );
-}
-
-// --- status and jobs without a daemon
-
-#[test]
-fn status_and_jobs_answer_before_the_first_run() {
-    let desk = Desk::new();
-    desk.configure();
-    let status = desk.run(&["status", "--json"]);
-    status.ok();
-    let status = status.json();
-    assert_eq!(status["version"], 1);
-    assert_eq!(status["service"], "stopped");
-    assert_eq!(status["counts"]["queued"], 0);
-    assert_eq!(status["folders"][0]["folder"], "photos");
-    for key in ["blocked_reason", "paused", "device", "memory"] {
-        assert!(status.get(key).is_some(), "{key} is missing from {status}");
-    }
-    assert!(desk.run(&["status"]).ok().contains("stopped"));
-    assert_eq!(
-        desk.run(&["jobs", "list", "--json"]).json(),
-        serde_json::json!([])
-    );
-    assert!(!desk.path("state").exists(), "looking must not create anything");
-    for args in [
-        ["jobs", "retry", "7"].as_slice(),
-        &["jobs", "cancel", "7"],
-        &["jobs", "show", "7"],
-    ] {
-        assert!(desk.run(args).one_line(74).contains("no ledger"), "{args:?}");
-    }
-}
-
-/// A ledger with a failed and a waiting job, as a daemon would have left it.
-fn ledger(desk: &Desk) {
-    use upscaled::clock::SystemClock;
-    use upscaled::error::{Reason, ReasonCode};
-    use upscaled::fs::FileIdentity;
-    use upscaled::queue::{NewJob, Store};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let store = Store::open(&desk.path("state"), SystemClock::shared())
-            .await
-            .expect("a ledger");
-        for (number, name) in [(1u8, "bad\nname.png"), (2, "good.png")] {
-            let job = NewJob {
-                folder: "photos".to_owned(),
-                source: name.into(),
-                output_root: desk.path("out"),
-                output: format!("{number}_4x.png").into(),
-                content: [number; 32],
-                recipe: [0; 32],
-                identity: FileIdentity {
-                    dev: 1,
-                    ino: u64::from(number),
-                    size: 1,
-                    mtime_ns: 1,
-                    ctime_ns: 1,
-                },
-                priority: 0,
-            };
-            store.admit(&job).await.expect("admitted");
-            if number == 1 {
-                let claim = store
-                    .claim("test", std::time::Duration::from_secs(60), &[])
-                    .await
-                    .expect("a ledger that answers")
-                    .expect("a job to claim");
-                let reason = Reason::new(ReasonCode::Unreadable, "cannot read bad\nname.png");
-                store.record_failed(claim, reason, None).await.expect("recorded");
-            }
-        }
-        store.close().await;
-    });
-}
-
-#[test]
-fn jobs_are_listed_shown_retried_and_cancelled_without_a_daemon() {
-    let desk = Desk::new();
-    desk.configure();
-    ledger(&desk);
-    let table = desk.run(&["jobs", "list"]);
-    assert_eq!(
-        table.ok().lines().count(),
-        3,
-        "a name with a newline stays on its line: {table:?}"
-    );
-    assert!(table.stdout.contains("bad\\nname.png"));
-
-    let failed = desk.run(&["jobs", "list", "--state", "failed", "--json"]).json();
-    let keys = [
-        "job",
-        "folder",
-        "source",
-        "state",
-        "attempts",
-        "reason",
-        "queued_at",
-        "finished_at",
-    ];
-    let found = failed[0].as_object().expect("an object");
-    assert_eq!(found.len(), keys.len(), "{found:?}");
-    assert!(keys.iter().all(|key| found.contains_key(*key)), "{found:?}");
-    assert_eq!(failed[0]["reason"]["code"], "unreadable");
-    let id = failed[0]["job"].to_string();
-
-    let shown = desk.run(&["jobs", "show", &id]);
-    assert!(
-        shown.ok().contains("attempt 1") && shown.ok().contains("unreadable"),
-        "{shown:?}"
-    );
-    assert_eq!(
-        desk.run(&["jobs", "show", &id, "--json"]).json()["state"],
-        "failed"
-    );
-    assert!(desk.run(&["jobs", "show", "999"]).one_line(1).contains("999"));
-
-    assert!(desk.run(&["jobs", "retry", &id]).ok().contains("queued again"));
-    let document = desk.path("out/.upscaled/jobs/bad\nname.png.json");
-    let document: Value = serde_json::from_slice(&fs::read(document).expect("a job file")).expect("JSON");
-    assert_eq!(document["state"], "queued");
-    let again = desk.run(&["jobs", "retry", &id, "999"]);
-    assert_eq!(again.code, Some(1), "{again:?}");
-    assert_eq!(again.stderr.lines().count(), 2);
-
-    assert!(desk.run(&["jobs", "cancel", &id]).ok().contains("cancelled"));
-    assert!(
-        desk.run(&["jobs", "retry", "--all-failed"])
-            .ok()
-            .contains("no job has failed")
-    );
-    assert_eq!(desk.run(&["status", "--json"]).json()["counts"]["queued"], 1);
 }
 
 // --- doctor

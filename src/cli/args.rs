@@ -6,6 +6,7 @@ mod models;
 use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -14,7 +15,7 @@ use clap_complete::Shell;
 
 pub use self::models::{ImportArgs, ModelsCommand};
 
-use crate::config::values::{OVERLAP_PX, TILE_PX, parse_scale, parse_size};
+use crate::config::values::{OVERLAP_PX, TILE_PX, parse_scale, parse_size, parse_time};
 use crate::config::{Format, MetadataPolicy, Provider, Scale, Tiling, Word};
 use crate::queue::JobId;
 use crate::report::JobState;
@@ -79,6 +80,26 @@ pub enum Command {
     /// Tell whether the daemon runs and what it is doing
     #[command(after_help = "Example:\n  watch upscaled status")]
     Status(JsonArg),
+    /// Begin no more jobs until `resume`; a running one is finished
+    ///
+    /// Survives a restart, and holds with and without a running daemon.
+    #[command(after_help = "Examples:\n  upscaled pause --for 2h\n  upscaled pause")]
+    Pause {
+        /// Resume by itself after this time, such as 30min or 2h
+        #[arg(long = "for", value_name = "TIME", value_parser = time)]
+        time: Option<Duration>,
+        /// The pause.
+        #[command(flatten)]
+        json: JsonArg,
+    },
+    /// End a pause
+    #[command(after_help = "Example:\n  upscaled resume")]
+    Resume(JsonArg),
+    /// Have the running daemon scan all folders now
+    ///
+    /// And ask blocked ones whether they work again. Without a daemon there is nothing to do: its start scans.
+    #[command(after_help = "Example:\n  upscaled rescan")]
+    Rescan(JsonArg),
     /// Look at the jobs and steer them
     #[command(subcommand, after_help = "Example:\n  upscaled jobs list --state failed")]
     Jobs(JobsCommand),
@@ -230,6 +251,19 @@ pub enum JobsCommand {
         #[command(flatten)]
         json: JsonArg,
     },
+    /// Remove finished jobs from the ledger, with their files in `.upscaled` and `failed`
+    ///
+    /// Sources and results stay. A source that still lies in the input folder is new to the ledger then, and the next
+    /// scan queues it.
+    #[command(after_help = "Example:\n  upscaled jobs remove 126")]
+    Remove {
+        /// The jobs' numbers
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<JobId>,
+        /// What became of each.
+        #[command(flatten)]
+        json: JsonArg,
+    },
 }
 
 /// `jobs list`
@@ -304,6 +338,16 @@ fn overlap(text: &str) -> Result<Pixels, String> {
 
 fn scale(text: &str) -> Result<Scale, String> {
     parse_scale(text)
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    /// Longer than this nobody means it.
+    const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+    let time = parse_time(text)?;
+    if time.is_zero() || time > LONGEST {
+        return Err("must be more than nothing and at most a year".to_owned());
+    }
+    Ok(time)
 }
 
 fn size(text: &str) -> Result<u64, String> {

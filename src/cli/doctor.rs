@@ -94,6 +94,7 @@ pub fn doctor(named: Option<&Path>, json: bool) -> Result<Exit, Failure> {
     if !is_config_wrong {
         checks.push(places::state_dir(&config));
         checks.extend(super::block_on(places::ledger(&config))?);
+        checks.extend(places::damaged_ledgers(&config));
         for folder in &config.folders {
             checks.extend(places::folder(&Subject::of(folder, config.min_free_bytes)));
         }

@@ -13,7 +13,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::error::{Reason, one_line};
 use crate::fs::RealFilesystem;
-use crate::queue::{Attempt, Filter, Job, JobId, QueueError, Steered, Store};
+use crate::queue::{Attempt, Filter, InstanceLock, Job, JobId, QueueError, Steered, Store};
 use crate::report::{JobDocument, JobState, path_text};
 use crate::status::{JobFiles, Tenancy};
 
@@ -49,18 +49,18 @@ impl From<&Job> for Listed {
     }
 }
 
-/// What `retry` and `cancel` did to one job.
+/// What `retry`, `cancel` and `remove` did to one job.
 #[derive(Debug, Serialize)]
 struct Done {
     job: i64,
-    /// `null`: there is no such job.
+    /// `null`: there is no such job, or no more.
     state: Option<JobState>,
     changed: bool,
     #[serde(skip)]
     words: String,
 }
 
-/// Lists, shows, retries, cancels.
+/// Lists, shows, retries, cancels, removes.
 pub fn jobs(named: Option<&Path>, command: JobsCommand) -> Result<Exit, Failure> {
     let (_, config) = super::load(named)?;
     match command {
@@ -82,6 +82,9 @@ pub fn jobs(named: Option<&Path>, command: JobsCommand) -> Result<Exit, Failure>
         }
         JobsCommand::Cancel { ids, json } => {
             tell_steered(&super::block_on(cancel(&config, &ids))?, json.json)
+        }
+        JobsCommand::Remove { ids, json } => {
+            tell_steered(&super::block_on(remove(&config, &ids))?, json.json)
         }
     }
 }
@@ -271,7 +274,7 @@ fn attempt_line(attempt: &Attempt) -> String {
 }
 
 /// Opens the ledger for steering. It must be there: a typing error in `state_dir` must not make a new one.
-async fn open(config: &Config) -> Result<Store, QueueError> {
+pub(super) async fn open(config: &Config) -> Result<Store, QueueError> {
     let clock = SystemClock::shared();
     Store::open_read_only(&config.state_dir, clock.clone())
         .await?
@@ -329,7 +332,12 @@ async fn cancel(config: &Config, ids: &[JobId]) -> Result<Vec<Done>, Failure> {
                 }
             }
             Steered::Requested(job) => {
-                let words = format!("job {id}, {}: stops at its next tile", shown(&job.source));
+                // A row that a dead service left behind.
+                let when = match InstanceLock::holder(&config.state_dir) {
+                    Some(_) => "stops at its next tile",
+                    None => "no service runs, its next start cancels it",
+                };
+                let words = format!("job {id}, {}: {when}", shown(&job.source));
                 Done {
                     job: id.0,
                     state: Some(job.state.shown()),
@@ -338,6 +346,40 @@ async fn cancel(config: &Config, ids: &[JobId]) -> Result<Vec<Done>, Failure> {
                 }
             }
             Steered::Unchanged(state) => unchanged(id, state, "only queued and running jobs are cancelled"),
+            Steered::Unknown => missing(id),
+        });
+    }
+    store.close().await;
+    Ok(done)
+}
+
+async fn remove(config: &Config, ids: &[JobId]) -> Result<Vec<Done>, Failure> {
+    let store = open(config).await?;
+    let mut done = Vec::with_capacity(ids.len());
+    for (id, steered) in store.remove(ids).await? {
+        done.push(match steered {
+            Steered::Changed(job) | Steered::Requested(job) => {
+                if !store.has_job_of(&job.folder, &job.source).await? {
+                    forget_files(config, &job);
+                }
+                let folder = config.folder(&job.folder);
+                let is_there = folder.is_some_and(|folder| folder.input.join(&job.source).is_file());
+                let next = match is_there {
+                    true => "; the file still lies there, so the next scan takes it as a new one",
+                    false => "",
+                };
+                Done {
+                    job: id.0,
+                    state: None,
+                    changed: true,
+                    words: format!("job {id}, {}: removed{next}", shown(&job.source)),
+                }
+            }
+            Steered::Unchanged(state) => unchanged(
+                id,
+                state,
+                "only finished jobs are removed, `upscaled jobs cancel` finishes it",
+            ),
             Steered::Unknown => missing(id),
         });
     }
@@ -366,11 +408,9 @@ fn missing(id: JobId) -> Done {
 /// A job file is written at every change of state, by whoever makes the change. A daemon may go on with the job
 /// at once and write its file too; whoever comes last must write the latest, so this looks again afterwards.
 async fn write_job_file(store: &Store, config: &Config, job: &Job) {
-    let Some(index) = config.folders.iter().position(|folder| folder.name == job.folder) else {
+    let Some(files) = job_files(config, job) else {
         return;
     };
-    let tenancy = Tenancy::of(&config.folders, index);
-    let files = JobFiles::for_tenant(RealFilesystem::shared(), job.output_root.clone(), &tenancy);
     let mut job = job.clone();
     loop {
         if let Err(error) = files.write(&job.document(), &job.source) {
@@ -382,6 +422,29 @@ async fn write_job_file(store: &Store, config: &Config, job: &Job) {
             _ => return,
         }
     }
+}
+
+/// Nobody else writes them: the ledger has no job of that source any more.
+fn forget_files(config: &Config, job: &Job) {
+    if let Some(files) = job_files(config, job)
+        && let Err(error) = files.forget(&job.source)
+    {
+        complain(format!("the ledger is changed, the job file is not: {error}"));
+    }
+}
+
+/// Where the job's files are; `None` for a folder that the configuration does not have.
+fn job_files(config: &Config, job: &Job) -> Option<JobFiles> {
+    let index = config
+        .folders
+        .iter()
+        .position(|folder| folder.name == job.folder)?;
+    let tenancy = Tenancy::of(&config.folders, index);
+    Some(JobFiles::for_tenant(
+        RealFilesystem::shared(),
+        job.output_root.clone(),
+        &tenancy,
+    ))
 }
 
 fn tell_steered(done: &[Done], json: bool) -> Result<Exit, Failure> {

@@ -16,6 +16,7 @@ mod out;
 mod run;
 mod shell;
 mod status;
+mod steer;
 mod upscale;
 
 use std::path::{Path, PathBuf};
@@ -106,6 +107,9 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Once(args) => once::once(config, &args),
         Command::Upscale(args) => upscale::upscale(config, &args),
         Command::Status(json) => status::status(config, json.json),
+        Command::Pause { time, json } => steer::pause(config, time, json.json),
+        Command::Resume(json) => steer::resume(config, json.json),
+        Command::Rescan(json) => steer::rescan(config, json.json),
         Command::Jobs(command) => jobs::jobs(config, command),
         Command::Models(command) => models::models(config, command),
         Command::Config(command) => self::config::config(config, command),

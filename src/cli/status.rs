@@ -3,18 +3,20 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::out::{Out, ago, bytes, shown, span};
 use crate::clock::SystemClock;
 use crate::config::{Config, Folder};
-use crate::queue::{Counts, InstanceLock, Job, Pause, QueueError, Store};
+use crate::error::one_line;
+use crate::queue::{Counts, InstanceLock, Job, Pause, QueueError, Store, aside};
 use crate::report::{DOCUMENT_VERSION, path_text};
 use crate::status::{
     CountsDocument, DeviceDocument, FolderDocument, FolderReport, MemoryDocument, PausedDocument,
-    RecentDocument, ServiceSnapshot, ServiceState, WatchMode,
+    RecentDocument, ServiceSnapshot, ServiceState, WatchMode, clock_time,
 };
 
 /// Finished jobs of each folder: as many as the daemon's own status.json has.
@@ -31,6 +33,8 @@ struct Report {
     folders: Vec<FolderReport>,
     device: DeviceDocument,
     memory: MemoryDocument,
+    /// What a person should look at.
+    warnings: Vec<String>,
 }
 
 /// What stands only in the text for people.
@@ -99,6 +103,10 @@ async fn look(config: &Config) -> Result<(Report, Aside), Failure> {
             .map(|snapshot| snapshot.device.clone())
             .unwrap_or_default(),
         memory: snapshot.map(|snapshot| snapshot.memory).unwrap_or_default(),
+        warnings: aside::set_aside_before(&config.state_dir)
+            .iter()
+            .map(|aside| one_line(&aside::reminder(aside)))
+            .collect(),
     };
     Ok((report, aside))
 }
@@ -192,6 +200,7 @@ fn unwatched(folder: &Folder, service: ServiceState, now: Timestamp) -> FolderRe
             service,
             blocked_reason: None,
             paused: None,
+            waits_until: None,
             counts: CountsDocument::default(),
             current: Vec::new(),
             recent: Vec::new(),
@@ -219,6 +228,9 @@ fn total(folders: &[FolderReport]) -> CountsDocument {
 
 fn tell(out: &mut Out, config: &Config, report: &Report, aside: &Aside) -> Result<(), Failure> {
     out.line(headline(report, aside))?;
+    for warning in &report.warnings {
+        out.line(format_args!("warning: {warning}"))?;
+    }
     if let Some(reason) = &report.blocked_reason {
         out.line(format_args!("blocked: {reason}"))?;
     }
@@ -226,7 +238,7 @@ fn tell(out: &mut Out, config: &Config, report: &Report, aside: &Aside) -> Resul
         out.line(format_args!(
             "paused {}, {}",
             ago(pause.since, aside.now),
-            until(pause)
+            until(pause, aside.now)
         ))?;
     }
     out.line(counts_line(&report.counts))?;
@@ -250,10 +262,15 @@ fn headline(report: &Report, aside: &Aside) -> String {
     line
 }
 
-fn until(pause: &PausedDocument) -> String {
+/// The clock on the wall, as far as it is this one.
+fn local(now: Timestamp) -> ZonedDateTime {
+    now.to_zoned_datetime(TimeZone::system())
+}
+
+fn until(pause: &PausedDocument, now: Timestamp) -> String {
     pause.until.map_or_else(
         || "until somebody resumes it".to_owned(),
-        |until| format!("until {}", until.strftime("%Y-%m-%d %H:%M:%S UTC")),
+        |until| format!("until {}", clock_time(until, &local(now))),
     )
 }
 
@@ -312,6 +329,13 @@ fn tell_folder(out: &mut Out, folder: &Folder, told: &FolderReport, now: Timesta
     ))?;
     if let Some(reason) = &document.blocked_reason {
         out.line(format_args!("  blocked: {reason}"))?;
+    }
+    if let Some(at) = document.waits_until {
+        let local = now.to_zoned_datetime(TimeZone::system());
+        out.line(format_args!(
+            "  waits until {} (schedule)",
+            clock_time(at, &local)
+        ))?;
     }
     let watch = match told.watch {
         Some(WatchMode::Events) => ", watched by events",
@@ -389,6 +413,7 @@ mod tests {
             "folders",
             "device",
             "memory",
+            "warnings",
         ];
         let mut found = keys.clone();
         found.sort_unstable();

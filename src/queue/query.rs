@@ -74,7 +74,7 @@ impl Store {
     pub async fn waiting(&self, folder: &str) -> Result<Vec<(JobId, PathBuf)>, QueueError> {
         let mut reader = self.reader().await?;
         let rows = sqlx::query(
-            "SELECT id, source FROM jobs INDEXED BY jobs_state WHERE state = 'queued' AND folder = ?1",
+            "SELECT id, source FROM jobs INDEXED BY jobs_folder WHERE folder = ?1 AND state = 'queued'",
         )
         .bind(folder)
         .fetch_all(&mut *reader)

@@ -2,6 +2,7 @@
 
 use super::shared::{Shared, blocking};
 use crate::config::{Folder, OnSuccess};
+use crate::publish::Disposal;
 use crate::queue::{Job, JobId, State};
 
 /// I5: called with a job whose result is published and recorded, and with no other. A source that cannot be
@@ -16,7 +17,13 @@ pub(super) async fn dispose(shared: &Shared, job: &Job, folder: &Folder) {
     let (input, source) = (folder.input.clone(), job.source.clone());
     let (identity, how) = (job.identity, folder.on_success);
     match blocking(move || publisher.dispose(&input, &source, &identity, how)).await {
-        Ok(_) => {}
+        // Nothing of it lies there any more: the next start need not look.
+        Ok(Disposal::Moved { .. } | Disposal::Trashed | Disposal::Deleted) => {
+            if let Err(error) = shared.store.forget_source(&job.folder, &job.source, job.id).await {
+                tracing::debug!(job = job.id.0, "{error}");
+            }
+        }
+        Ok(Disposal::Kept | Disposal::Changed) => {}
         Err(error) => tracing::warn!(job = job.id.0, "{error}"),
     }
 }

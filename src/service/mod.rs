@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! signals ──▶ wishes ──▶ run ──stop──▶ worker, intakes, overview
+//! ledger ──▶ steering ────┤
 //!                         │ config (SIGHUP)
 //!    intake per folder ──work──▶ worker ──▶ executor's thread
 //!             └────────news──▶ overview ──▶ status.json, service.json, systemd ◀──news──┘
 //! ```
 
+mod adopt;
 mod attempt;
 mod blocks;
 mod dispose;
@@ -15,12 +17,14 @@ mod drive;
 mod environment;
 mod error;
 mod ground;
+mod housekeeping;
 mod intakes;
 mod overview;
 mod queueing;
 mod shared;
 mod signals;
 mod start;
+mod steering;
 mod watchdog;
 mod worker;
 
@@ -35,7 +39,7 @@ use crate::error::{Reason, ReasonCode};
 use crate::inference::{Catalogue, SessionSettings};
 use crate::pipeline::executor::{DeviceFacts, ExecutorSettings};
 use crate::publish::{Instance, Publisher};
-use crate::queue::{InstanceLock, Store};
+use crate::queue::{InstanceLock, QueueError, aside};
 
 pub use error::ServiceError;
 pub use ground::{Ground, MakeExecutor};
@@ -45,6 +49,7 @@ use intakes::Intakes;
 use overview::Overview;
 use queueing::Queueing;
 use shared::{OnEnd, Shared};
+use steering::Heard;
 use worker::Worker;
 
 /// How long a claim is promised; renewed while the picture moves. For people and logs: the instance lock, not
@@ -90,9 +95,11 @@ pub async fn serve(
     let overview = Overview::new(Arc::clone(&shared), intakes.views(), stopping.clone());
     let overview = tokio::spawn(overview.run(ended));
     let writer = keep_writing(&shared);
+    let (mut heard, steering) = steering::listen(&shared);
     let worker = Worker::new(Arc::clone(&shared), shared.start_executor()?, stopping.clone());
     let mut worker = tokio::spawn(Queueing::new(Arc::clone(&shared), worker).run(stopping));
     watchdog::ready("watching");
+    let housekeeping = keep_house(&shared);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         folders = shared.config().folders.len(),
@@ -102,6 +109,10 @@ pub async fn serve(
     let outcome = loop {
         tokio::select! {
             outcome = &mut worker => break joined(outcome),
+            Some(heard) = heard.recv() => match heard {
+                Heard::Rescan => intakes.rescan(&shared),
+                Heard::Damaged => break Err(damaged(&shared).into()),
+            },
             wish = wishes.recv() => match wish {
                 Some(Wish::Rescan) => intakes.rescan(&shared),
                 Some(Wish::Reload) => house.reload(&config_path, &mut intakes).await,
@@ -115,6 +126,8 @@ pub async fn serve(
         }
     };
     tell_end(&shared, &outcome);
+    steering.abort();
+    housekeeping.abort();
     intakes.stop().await;
     writer.abort();
     shared.write_rest().await;
@@ -158,7 +171,8 @@ pub async fn once(
     start::recover(&shared).await?;
     start::retell(&shared).await?;
     let worker = Worker::new(Arc::clone(&shared), shared.start_executor()?, stopping.clone());
-    let mut queueing = Queueing::new(Arc::clone(&shared), worker);
+    // Who types it means now.
+    let mut queueing = Queueing::new(Arc::clone(&shared), worker).at_any_time();
     let (end, ended) = watch::channel(false);
     let overview = Overview::new(
         Arc::clone(&shared),
@@ -180,6 +194,7 @@ pub async fn once(
         }
     };
     tell_end(&shared, &outcome);
+    housekeeping::dispose_of_rest(&shared).await;
     writer.abort();
     shared.write_rest().await;
     end.send_replace(true);
@@ -217,6 +232,19 @@ fn keep_writing(shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move { shared.keep_writing().await })
 }
 
+/// The task that does what can wait.
+fn keep_house(shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move { housekeeping::keep(&shared).await })
+}
+
+fn damaged(shared: &Shared) -> QueueError {
+    QueueError::Corrupt {
+        path: shared.store.path().to_owned(),
+        detail: "SQLite met a page that is not what it should be".to_owned(),
+    }
+}
+
 /// What is held for as long as the service lives.
 #[derive(Debug)]
 struct House {
@@ -243,7 +271,14 @@ impl House {
             fs,
             make_executor,
         } = ground;
-        let store = Store::open(&config.state_dir, clock.clone()).await?;
+        if aside::is_suspect(&config.state_dir) {
+            watchdog::busy("checking the ledger");
+        }
+        // Where the damaged one is now, is told by the log, and from then on by its name.
+        let (store, _) = aside::open_or_set_aside(&config.state_dir, clock.clone()).await?;
+        for damaged in aside::set_aside_before(&config.state_dir) {
+            tracing::warn!("{}", aside::reminder(&damaged));
+        }
         let publisher = Publisher::new(Arc::clone(&fs), Instance::of_state_dir(&config.state_dir));
         // Unlike any other process's, also after the kernel has used the number again.
         let owner = format!("{}@{}", std::process::id(), clock.wall().as_millisecond());
@@ -269,6 +304,9 @@ impl House {
             unwritten: std::sync::Mutex::default(),
             written: Notify::new(),
             undisposed: std::sync::Mutex::default(),
+            opened_folders: std::sync::Mutex::default(),
+            opened: Notify::new(),
+            quiet: std::sync::Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ZonedDateTime};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -21,6 +21,7 @@ use crate::report::DOCUMENT_VERSION;
 use crate::status::{
     CountsDocument, CurrentDocument, DeviceDocument, FolderDocument, FolderReport, MemoryDocument,
     PausedDocument, RecentDocument, ServiceSnapshot, ServiceState, StatusWriter, Tenancy, WatchMode,
+    clock_time,
 };
 
 /// The contract's "at most once a second".
@@ -161,6 +162,7 @@ impl Overview {
                 since: pause.since,
                 until: pause.until,
             }),
+            waits_until: self.shared.quiet_until(&folder.name).filter(|_| last.is_none()),
             counts: CountsDocument {
                 settling: intake.as_ref().map_or(0, |intake| intake.settling),
                 queued: counts.queued,
@@ -204,7 +206,7 @@ impl Overview {
     }
 
     async fn write(&mut self, snapshot: ServiceSnapshot, is_last: bool) {
-        let line = status_line(&snapshot);
+        let line = status_line(&snapshot, &self.shared.clock.local());
         if line != self.line {
             watchdog::status(&line);
             self.line = line;
@@ -280,7 +282,7 @@ fn recent_document(job: &Job) -> RecentDocument {
 }
 
 /// What `systemctl status` shows.
-fn status_line(snapshot: &ServiceSnapshot) -> String {
+fn status_line(snapshot: &ServiceSnapshot, now: &ZonedDateTime) -> String {
     if let Some(reason) = &snapshot.blocked_reason {
         if snapshot.service == ServiceState::Stopped {
             return reason.clone();
@@ -312,6 +314,15 @@ fn status_line(snapshot: &ServiceSnapshot) -> String {
             current.progress * 100.0
         ),
         None if snapshot.service == ServiceState::Paused => format!("paused, {counts}"),
-        None => format!("watching, {counts}"),
+        None => match waits_until(snapshot) {
+            Some(at) => format!("waits until {} (schedule), {counts}", clock_time(at, now)),
+            None => format!("watching, {counts}"),
+        },
     }
+}
+
+/// When the first folder's hours begin, while none's are now.
+fn waits_until(snapshot: &ServiceSnapshot) -> Option<Timestamp> {
+    let until = snapshot.folders.iter().map(|folder| folder.document.waits_until);
+    until.collect::<Option<Vec<_>>>()?.into_iter().min()
 }

@@ -1,22 +1,25 @@
 //! Owns the order of work: when the next job is claimed, which folders are left out, when a blocked one is probed,
 //! when there is nothing more. Never looks into a job.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::error::ServiceError;
 use super::executor_settings;
-use super::shared::Shared;
+use super::shared::{Shared, lock};
 use super::start::open_folder;
 use super::worker::Worker;
 use crate::config::Config;
 use crate::error::{Fault, ReasonCode};
 use crate::inference::InferenceError;
 use crate::pipeline::executor::ExecutorSettings;
+use crate::status::clock_time;
 
 /// How often an idle queue looks: commands change the ledger without telling, and a person who typed
 /// `jobs retry` watches the screen.
@@ -35,6 +38,8 @@ pub struct Queueing {
     followed: Option<Arc<Config>>,
     /// Folders of the ledger that the configuration does not have (any more): their jobs wait for it.
     strangers: Vec<String>,
+    /// Whether quiet hours are kept.
+    keeps_hours: bool,
 }
 
 impl Queueing {
@@ -47,6 +52,15 @@ impl Queueing {
             settings,
             followed: None,
             strangers: Vec::new(),
+            keeps_hours: true,
+        }
+    }
+
+    /// Works whatever the schedules say.
+    pub fn at_any_time(self) -> Self {
+        Self {
+            keeps_hours: false,
+            ..self
         }
     }
 
@@ -111,6 +125,7 @@ impl Queueing {
         let config = self.shared.config();
         self.follow(&config).await?;
         self.probe(&config).await?;
+        let quiet = self.quiet(&config);
         // A look is a read; only what can succeed takes the write lock.
         match self.shared.store.next_due().await? {
             Some(due) if due <= self.shared.clock.wall() => {}
@@ -118,7 +133,49 @@ impl Queueing {
         }
         let mut excluded = self.shared.blocks.names();
         excluded.extend_from_slice(&self.strangers);
+        excluded.extend(quiet);
+        if !excluded.is_empty() {
+            let counts = self.shared.store.counts().await?;
+            if !counts
+                .iter()
+                .any(|(folder, counts)| counts.queued > 0 && !excluded.contains(folder))
+            {
+                return Ok(false);
+            }
+        }
         self.worker.step(&excluded).await
+    }
+
+    /// The folders whose hours have not come. Asked at every look, by the clock of the moment: one that is put forward
+    /// or back, or another zone, is followed within a second. Told once.
+    fn quiet(&self, config: &Config) -> Vec<String> {
+        if !self.keeps_hours {
+            return Vec::new();
+        }
+        let now = self.shared.clock.local();
+        let mut quiet = BTreeMap::new();
+        for folder in &config.folders {
+            let schedule = config.schedule_of(folder);
+            if !schedule.is_open(&now) {
+                let opens_at = schedule.opens_at(&now).map(|at| at.timestamp());
+                quiet.insert(folder.name.clone(), opens_at.unwrap_or(Timestamp::MAX));
+            }
+        }
+        let before = std::mem::replace(&mut *lock(&self.shared.quiet), quiet.clone());
+        if before != quiet {
+            for (folder, at) in quiet.iter().filter(|(name, at)| before.get(*name) != Some(at)) {
+                tracing::info!(
+                    folder,
+                    "folder {folder} waits until {} (schedule)",
+                    clock_time(*at, &now)
+                );
+            }
+            for folder in before.keys().filter(|name| !quiet.contains_key(*name)) {
+                tracing::info!(folder, "folder {folder} works again (schedule)");
+            }
+            self.shared.news.notify_one();
+        }
+        quiet.into_keys().collect()
     }
 
     /// Draws the conclusions from a configuration that was read again.

@@ -1,13 +1,14 @@
 //! Owns what the tasks of the service share: the ledger, the configuration of the moment, the blocks, the job in
 //! work, and how a job's news reaches its files. Never decides what happens to a job.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::blocks::Blocks;
@@ -67,6 +68,12 @@ pub struct Shared {
     pub(super) written: Notify,
     /// Jobs that are done and whose sources lie there again.
     pub(super) undisposed: Mutex<BTreeSet<JobId>>,
+    /// Folders that were opened and whose finished sources housekeeping has not looked at yet.
+    pub(super) opened_folders: Mutex<BTreeSet<String>>,
+    /// There is one more of those.
+    pub(super) opened: Notify,
+    /// Folders outside of their hours, and when those begin.
+    pub(super) quiet: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 impl fmt::Debug for Shared {
@@ -187,6 +194,23 @@ impl Shared {
         let written = blocking(move || files.write(&document, &source)).await;
         if let Err(error) = written {
             tracing::warn!(job = job.id.0, "{error}");
+        }
+    }
+
+    /// Removes the files of a source whose last job was removed. As [`Shared::write_files`] where it fails.
+    pub async fn forget_files(&self, removed: &Job) {
+        let _writing = self.writing.lock().await;
+        match self.store.has_job_of(&removed.folder, &removed.source).await {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(error) => return tracing::warn!(job = removed.id.0, "{error}"),
+        }
+        let Some(files) = self.job_files(&removed.folder, removed.output_root.clone()) else {
+            return;
+        };
+        let source = removed.source.clone();
+        if let Err(error) = blocking(move || files.forget(&source)).await {
+            tracing::debug!(job = removed.id.0, "{error}");
         }
     }
 

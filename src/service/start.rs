@@ -4,17 +4,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::dispose::dispose;
+use super::adopt::adopt;
 use super::environment;
 use super::error::ServiceError;
-use super::shared::{Shared, blocking};
+use super::shared::{Shared, blocking, lock};
 use super::watchdog;
-use crate::config::{Config, Folder, OnSuccess};
+use crate::config::{Config, Folder};
 use crate::error::Fault;
-use crate::fs::FileIdentity;
 use crate::inference::{Catalogue, Runtime};
 use crate::queue::{self, Interrupted};
-use crate::report::JobState;
 
 /// Whether there is an ONNX Runtime to load later. Loads nothing: an idle service stays small.
 ///
@@ -118,7 +116,11 @@ async fn try_open_folder(shared: &Arc<Shared>, folder: &Folder) -> Result<(), Fa
             "temporary files of an earlier run removed"
         );
     }
-    dispose_of_finished(shared, folder).await
+    adopt(shared, folder).await?;
+    // A look at every finished source is not what a start should wait for.
+    lock(&shared.opened_folders).insert(folder.name.clone());
+    shared.opened.notify_one();
+    Ok(())
 }
 
 /// Finishes every rename below `root` that was cut short.
@@ -137,24 +139,6 @@ async fn finish_publishing(shared: &Arc<Shared>, root: &Path) -> Result<(), Faul
             "publishing had been cut short"
         );
         shared.announce(&job).await;
-    }
-    Ok(())
-}
-
-/// Disposes of sources whose jobs were recorded as done just before the power failed.
-async fn dispose_of_finished(shared: &Arc<Shared>, folder: &Folder) -> Result<(), Fault> {
-    if folder.on_success == OnSuccess::Keep {
-        return Ok(());
-    }
-    for (source, known) in shared.store.known_in_folder(&folder.name).await? {
-        let is_there = FileIdentity::read(&folder.input.join(&source)).is_ok_and(|now| now == known.identity);
-        if known.state == JobState::Done
-            && is_there
-            && let Some(job) = shared.store.get(known.job).await?
-            && job.source == source
-        {
-            dispose(shared, &job, folder).await;
-        }
     }
     Ok(())
 }

@@ -26,11 +26,15 @@ pub fn status(line: &str) {
 
 /// A model is about to be looked at, which may take a minute if it was never seen: not too long for a start.
 pub fn examining(model: &str) {
-    let status = format!("looking at the model {model}");
+    busy(&format!("looking at the model {model}"));
+}
+
+/// The start does something that may take minutes, and says what.
+pub fn busy(status: &str) {
     let longer = u32::try_from(EXAMINING.as_micros()).unwrap_or(u32::MAX);
     tell(&[
         NotifyState::ExtendTimeoutUsec(longer),
-        NotifyState::Status(&status),
+        NotifyState::Status(status),
     ]);
 }
 

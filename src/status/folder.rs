@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ZonedDateTime};
 use serde::{Deserialize, Serialize};
 
 use super::{StatusError, Tenancy};
@@ -154,6 +154,9 @@ pub struct FolderDocument {
     pub blocked_reason: Option<String>,
     /// Since when and until when it is paused; null unless it is.
     pub paused: Option<PausedDocument>,
+    /// When its hours (`schedule`) begin; absent while they are now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waits_until: Option<Timestamp>,
     /// Files by state.
     pub counts: CountsDocument,
     /// In work now.
@@ -186,6 +189,20 @@ pub struct FolderReport {
     pub last_event_at: Option<Timestamp>,
     /// When the last full scan ended.
     pub last_scan_at: Option<Timestamp>,
+}
+
+/// A time to come as a person in the room says it: `22:00`, `Mon 22:00` for another day of the week, else the date.
+pub fn clock_time(at: Timestamp, now: &ZonedDateTime) -> String {
+    /// A day is named as long as its name says which one.
+    const NAMED: Duration = Duration::from_secs(6 * 24 * 3600);
+    let local = at.to_zoned_datetime(now.time_zone().clone());
+    let ahead = at.as_second().saturating_sub(now.timestamp().as_second());
+    let format = match Duration::from_secs(ahead.max(0).unsigned_abs()) {
+        ahead if ahead < Duration::from_secs(24 * 3600) => "%H:%M",
+        ahead if ahead < NAMED => "%a %H:%M",
+        _ => "%Y-%m-%d %H:%M",
+    };
+    local.strftime(format).to_string()
 }
 
 /// Keeps one folder's `status.json` up to date without wearing out the disk.

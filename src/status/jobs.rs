@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -82,6 +83,14 @@ impl JobFiles {
         self.remove(&self.failed, source, ERROR_TEXT)
     }
 
+    /// Reads the job files back, page by page, in no order.
+    pub fn walk(&self) -> JobFileWalk {
+        JobFileWalk {
+            open: vec![self.jobs.clone()],
+            files: Vec::new(),
+        }
+    }
+
     /// Where the job file of a source is, or would be.
     pub fn job_path(&self, source: &Path) -> PathBuf {
         spelled(&self.jobs, source, JOB).unwrap_or_else(|| hashed(&self.jobs, source, JOB))
@@ -114,6 +123,56 @@ impl JobFiles {
             other => other,
         }?)
     }
+}
+
+/// A walk through the job files of a folder.
+#[derive(Debug)]
+pub struct JobFileWalk {
+    /// Directories that were not listed yet.
+    open: Vec<PathBuf>,
+    /// Files of the last one that were not read yet.
+    files: Vec<PathBuf>,
+}
+
+impl JobFileWalk {
+    /// At most `n` more documents; none at the end. What is no job file, or cannot be read, is passed over.
+    pub fn next_page(&mut self, n: usize) -> Vec<JobDocument> {
+        let mut page = Vec::new();
+        while page.len() < n {
+            if let Some(file) = self.files.pop() {
+                page.extend(read_document(&file));
+            } else if let Some(dir) = self.open.pop() {
+                self.list(&dir);
+            } else {
+                break;
+            }
+        }
+        page
+    }
+
+    fn list(&mut self, dir: &Path) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                // Links are not followed: nobody can lead us out of the folder.
+                Ok(kind) if kind.is_dir() => self.open.push(entry.path()),
+                Ok(kind) if kind.is_file() => self.files.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Largest job file that is read back, bytes: a hundred times what we write.
+const READ_MAX_BYTES: u64 = 1 << 20;
+
+fn read_document(path: &Path) -> Option<JobDocument> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(READ_MAX_BYTES + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > READ_MAX_BYTES {
+        return None;
+    }
+    serde_json::from_slice(&bytes).ok()
 }
 
 const JOB: &str = ".json";

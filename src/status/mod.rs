@@ -21,9 +21,9 @@ mod tests;
 pub use error::StatusError;
 pub use folder::{
     CountsDocument, CurrentDocument, FolderDocument, FolderReport, PausedDocument, RecentDocument,
-    ServiceState, StatusWriter, WatchMode,
+    ServiceState, StatusWriter, WatchMode, clock_time,
 };
-pub use jobs::{JobFiles, sidecar_error_text};
+pub use jobs::{JobFileWalk, JobFiles, sidecar_error_text};
 pub use service::{DeviceDocument, MemoryDocument, ServiceSnapshot};
 
 use std::path::Path;

@@ -1,19 +1,19 @@
 //! Owns the checks of directories: the state directory, the ledger in it, the folders, the kernel's watches. What
 //! it writes to see whether it can, it removes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::super::exit::Failure;
 use super::super::out::{bytes, shown};
-use super::Check;
+use super::{Check, Verdict};
 use crate::clock::SystemClock;
 use crate::config::{Config, Folder};
-use crate::error::plain;
+use crate::error::{one_line, plain};
 use crate::fs::{Filesystem, RealFilesystem};
 use crate::publish::{Instance, Publisher};
-use crate::queue::{InstanceLock, QueueError, Store};
+use crate::queue::{InstanceLock, QueueError, Store, aside};
 
 /// A folder, as the checks need it.
 pub struct Subject<'a> {
@@ -92,6 +92,19 @@ pub async fn ledger(config: &Config) -> Result<Option<Check>, Failure> {
         Err(QueueError::Missing { .. }) => None,
         Err(error) => Some(Check::from_error(NAME, &error.to_string(), "see the log")),
     })
+}
+
+/// Ledgers that were found damaged, for as long as they lie there.
+pub fn damaged_ledgers(config: &Config) -> Vec<Check> {
+    let warn = |path: &PathBuf| Check::from_error("ledger:damaged", &one_line(&aside::reminder(path)), "");
+    let damaged = aside::set_aside_before(&config.state_dir);
+    damaged
+        .iter()
+        .map(|path| Check {
+            result: Verdict::Warn,
+            ..warn(path)
+        })
+        .collect()
 }
 
 /// Whether a folder's input can be read and its output written.
@@ -224,7 +237,6 @@ fn directories(root: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
     use super::*;
 
     #[test]

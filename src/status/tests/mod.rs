@@ -30,6 +30,7 @@ fn folder_document() -> FolderDocument {
         service: ServiceState::Running,
         blocked_reason: None,
         paused: None,
+        waits_until: None,
         counts: CountsDocument {
             settling: 1,
             queued: 4,
