@@ -55,6 +55,14 @@ fn a_pause_holds_the_queue_of_a_running_daemon_and_of_the_next_one() {
         status["service"] == "paused" && status["counts"]["queued"] == 1
     });
     assert!(stdout(&site, &["status"]).contains("until somebody resumes it"));
+    assert_eq!(daemon.stop(), Some(0));
+    let once = site.run(["once"]);
+    assert_eq!(once.status.code(), Some(75), "a person's word holds for it too");
+    assert!(
+        String::from_utf8_lossy(&once.stderr).contains("`upscaled resume` ends that"),
+        "{once:?}"
+    );
+    let daemon = site.daemon();
     assert!(stdout(&site, &["resume"]).contains("resumed"));
     site.wait_for_state("a.png", "done");
     assert_eq!(daemon.stop(), Some(0));
@@ -105,10 +113,9 @@ fn outside_of_its_hours_a_folder_takes_in_and_waits_says_so_and_once_does_not() 
     site.configure("");
     daemon.signal(Signal::HUP);
     site.wait_for_state("a.png", "done");
-    let status = wait_for_status(&site, "it waits no longer", |status| {
-        status["waits_until"].is_null()
+    wait_for_status(&site, "it waits no longer", |status| {
+        status["waits_until"].is_null() && status["counts"]["done"] == 1
     });
-    assert_eq!(status["counts"]["done"], 1);
     assert_eq!(daemon.stop(), Some(0));
 
     site.configure(&closed);

@@ -31,10 +31,11 @@ pub fn once(named: Option<&Path>, args: &OnceArgs) -> Result<Exit, Failure> {
         complain(format!("folder {folder}: {reason}"));
     }
     if pass.waiting > 0 {
-        complain(format!(
-            "{} wait for another attempt; run it again later",
-            jobs(pass.waiting)
-        ));
+        let why = match pass.is_paused {
+            true => "wait: the queue is paused; `upscaled resume` ends that",
+            false => "wait for another attempt; run it again later",
+        };
+        complain(format!("{} {why}", jobs(pass.waiting)));
     }
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(exit(&pass, &mut tally))

@@ -11,8 +11,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::read::{
-    auto, boolean, device_ids, distinct, folder_name, found, history, list, model, or_word, path, patterns, pixels,
-    px, scale, schedule, size, text, time, whole, word,
+    auto, boolean, device_ids, distinct, folder_name, found, history, list, model, or_word, path, patterns,
+    pixels, px, scale, schedule, size, text, time, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
 use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check};

@@ -1,5 +1,6 @@
 //! Owns what a new ledger takes over from the job files of an earlier one, so that a lost database costs no work twice
-//! (docs/decisions/0017). Only what has ended: what waited is found again by the scan. Never reads a file.
+//! (docs/decisions/0017). Only what has ended, and not what was called off: a file does not tell whether a person did that or
+//! the content had left, and what left must be able to come back. Never reads a file.
 
 use std::path::PathBuf;
 
@@ -46,8 +47,6 @@ pub enum AdoptedEnd {
     Failed(Reason),
     /// It was deliberately not processed.
     Skipped(Reason),
-    /// A person called it off.
-    Cancelled(Reason),
 }
 
 impl AdoptedEnd {
@@ -56,14 +55,13 @@ impl AdoptedEnd {
             Self::Done(_) => State::Done,
             Self::Failed(_) => State::Failed,
             Self::Skipped(_) => State::Skipped,
-            Self::Cancelled(_) => State::Cancelled,
         }
     }
 
     fn reason(&self) -> Option<&Reason> {
         match self {
             Self::Done(_) => None,
-            Self::Failed(reason) | Self::Skipped(reason) | Self::Cancelled(reason) => Some(reason),
+            Self::Failed(reason) | Self::Skipped(reason) => Some(reason),
         }
     }
 }
@@ -152,10 +150,26 @@ async fn adopt_one(tx: &mut SqliteConnection, job: &Adopted) -> sqlx::Result<boo
     .bind(finished_at)
     .fetch_optional(&mut *tx)
     .await?;
-    if let (Some(id), Some(result)) = (id, result) {
+    let Some(id) = id else { return Ok(false) };
+    remember_source(tx, id, new).await?;
+    if let Some(result) = result {
         settle_place(tx, id, bytes(&new.output_root), result).await?;
     }
-    Ok(id.is_some())
+    Ok(true)
+}
+
+/// Until somebody has looked, the source counts as there: nothing is forgotten for it. What intake saw goes before.
+async fn remember_source(tx: &mut SqliteConnection, id: i64, new: &NewJob) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT OR IGNORE INTO sources (folder, source, job, dev, ino, size, mtime_ns, ctime_ns)
+         VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0)",
+    )
+    .bind(&new.folder)
+    .bind(bytes(&new.source))
+    .bind(id)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Of several that say that a result is theirs, it is the latest one's.

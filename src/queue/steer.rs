@@ -95,28 +95,43 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a rescan was asked for since the last call: it is the caller's to make now.
+    /// What is asked of the running service: the pause that holds, and whether a rescan waits. Asked every second, so
+    /// it is one read.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn take_rescan(&self) -> Result<bool, QueueError> {
-        // A look is a read; asked every second, it must not take the write lock.
+    pub async fn asked(&self) -> Result<(Option<Pause>, bool), QueueError> {
+        let now = self.now_ms();
         let mut reader = self.reader().await?;
-        let is_asked: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM controls WHERE name = 'rescan')")
-                .fetch_one(&mut *reader)
+        let rows: Vec<(String, i64, Option<i64>)> =
+            sqlx::query_as("SELECT name, since_ms, until_ms FROM controls")
+                .fetch_all(&mut *reader)
                 .await
                 .at(self)?;
-        drop(reader);
-        if !is_asked {
-            return Ok(false);
+        let (mut paused, mut rescan) = (None, false);
+        for (name, since, until) in rows {
+            match name.as_str() {
+                "pause" if until.is_none_or(|until| until > now) => {
+                    paused = Some(pause((since, until)).at(self)?);
+                }
+                "rescan" => rescan = true,
+                _ => {}
+            }
         }
+        Ok((paused, rescan))
+    }
+
+    /// Takes the wish for a rescan: it is the caller's to make now.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn take_rescan(&self) -> Result<(), QueueError> {
         let mut writer = self.writer().await?;
-        let taken = sqlx::query("DELETE FROM controls WHERE name = 'rescan'")
+        sqlx::query("DELETE FROM controls WHERE name = 'rescan'")
             .execute(&mut *writer)
             .await
             .at(self)?;
-        Ok(taken.rows_affected() > 0)
+        Ok(())
     }
 
     /// Pauses claiming, until that time or until [`Store::resume`]; survives a restart. A pause that holds

@@ -56,7 +56,7 @@ pub(super) async fn adopt(shared: &Arc<Shared>, folder: &Folder) -> Result<(), F
     Ok(())
 }
 
-/// The job that ended as this file says; `None` for one that did not end, and for a file that cannot be believed.
+/// The job that ended as this file says; `None` for one that did not end so that it stays ended, and for a file that cannot be believed.
 fn adopted(document: &JobDocument, folder: &Folder, scale: &str) -> Option<Adopted> {
     if document.version != DOCUMENT_VERSION || document.folder.as_deref() != Some(&folder.name) {
         return None;
@@ -67,11 +67,10 @@ fn adopted(document: &JobDocument, folder: &Folder, scale: &str) -> Option<Adopt
     };
     let reason = || document.reason.clone();
     let ended = match document.state {
-        JobState::Queued | JobState::Running => return None,
+        JobState::Queued | JobState::Running | JobState::Cancelled => return None,
         JobState::Done => AdoptedEnd::Done(below(Path::new(document.result.as_ref()?))?.to_owned()),
         JobState::Failed => AdoptedEnd::Failed(reason()?),
         JobState::Skipped => AdoptedEnd::Skipped(reason()?),
-        JobState::Cancelled => AdoptedEnd::Cancelled(reason()?),
     };
     let source = below(&source)?.to_owned();
     let own_scale = document
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_taken_over_with_its_reason_and_what_waited_is_not() {
+    fn a_failure_is_taken_over_with_its_reason_and_what_waited_or_was_called_off_is_not() {
         let reason = Reason::new(ReasonCode::CrashedService, "three times");
         let failed = JobDocument {
             state: JobState::Failed,
@@ -170,7 +169,7 @@ mod tests {
             adopted(&failed, &folder(), "4").unwrap().ended,
             AdoptedEnd::Failed(reason)
         );
-        for state in [JobState::Queued, JobState::Running] {
+        for state in [JobState::Queued, JobState::Running, JobState::Cancelled] {
             assert_eq!(
                 adopted(&JobDocument { state, ..document() }, &folder(), "4"),
                 None

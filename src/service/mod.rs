@@ -143,8 +143,10 @@ pub async fn serve(
 pub struct Pass {
     /// Blocked folders, with what they wait for.
     pub blocked: Vec<(String, Reason)>,
-    /// Jobs that wait for another attempt.
+    /// Jobs that are left waiting: for another attempt, or for the end of the pause.
     pub waiting: u64,
+    /// A person paused the queue.
+    pub is_paused: bool,
     /// A signal ended it before its time.
     pub interrupted: bool,
 }
@@ -199,8 +201,9 @@ pub async fn once(
     shared.write_rest().await;
     end.send_replace(true);
     let _ = overview.await;
+    let paused = shared.store.paused().await;
     shared.store.close().await;
-    let waiting = outcome?;
+    let (waiting, is_paused) = (outcome?, paused?.is_some());
     let names = shared.blocks.names();
     let blocked = names
         .into_iter()
@@ -208,6 +211,7 @@ pub async fn once(
     Ok(Pass {
         blocked: blocked.collect(),
         waiting,
+        is_paused,
         interrupted,
     })
 }

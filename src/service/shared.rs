@@ -222,6 +222,11 @@ impl Shared {
         Some(JobFiles::for_tenant(Arc::clone(&self.fs), output_root, &tenancy))
     }
 
+    /// When the folder's quiet hours end, if they are now.
+    pub fn quiet_until(&self, folder: &str) -> Option<Timestamp> {
+        lock(&self.quiet).get(folder).copied()
+    }
+
     /// The job as it is now. `None` if newer content of its source has another job by now: the job file belongs
     /// to the source, and the older job has nothing more to say there.
     async fn current_of_its_source(&self, id: JobId) -> Result<Option<Job>, QueueError> {

@@ -51,7 +51,7 @@ async fn look(
     tell: &mpsc::Sender<Heard>,
     paused: &mut Option<Pause>,
 ) -> Result<(), QueueError> {
-    let now = shared.store.paused().await?;
+    let (now, rescan) = shared.store.asked().await?;
     if now != *paused {
         match now {
             Some(Pause {
@@ -64,7 +64,8 @@ async fn look(
         shared.news.notify_one();
         shared.work.notify_one();
     }
-    if shared.store.take_rescan().await? {
+    if rescan {
+        shared.store.take_rescan().await?;
         let _ = tell.try_send(Heard::Rescan);
     }
     Ok(())

@@ -32,10 +32,16 @@ async fn an_adopted_source_is_not_worked_on_again_and_new_content_replaces_its_r
     assert_eq!(taken, 1);
     ledger.store.finish_adoption("photos").await.unwrap();
     assert!(ledger.store.has_adopted("photos").await.unwrap());
-    assert_eq!(
-        ledger.store.known("photos", Path::new("a.png")).await.unwrap(),
-        None,
-        "read once more"
+    let known = ledger
+        .store
+        .known("photos", Path::new("a.png"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_ne!(
+        known.identity,
+        photo("a.png", 1).identity,
+        "the source is read once more"
     );
     let seen = ledger.admit(&photo("a.png", 1)).await;
     assert_eq!(seen, Admission::Known(JobId(126), State::Done.shown()));
@@ -49,6 +55,22 @@ async fn an_adopted_source_is_not_worked_on_again_and_new_content_replaces_its_r
         ledger.store.own_result(&job).await.unwrap().unwrap(),
         Path::new("a-1.png")
     );
+}
+
+#[tokio::test]
+async fn an_adopted_job_is_not_forgotten_before_somebody_looked_for_its_source() {
+    let ledger = Ledger::new().await;
+    ledger
+        .store
+        .adopt(&[done(1, "a.png", 1, "a.png", 5)])
+        .await
+        .unwrap();
+    let (removed, _) = ledger
+        .store
+        .expire("photos", ledger.clock.wall(), None)
+        .await
+        .unwrap();
+    assert!(removed.is_empty(), "decades old, and its source may lie there");
 }
 
 #[tokio::test]

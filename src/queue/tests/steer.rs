@@ -151,3 +151,51 @@ async fn a_pause_is_told_as_it_is_stored() {
     let pause = ledger.store.pause(Some(until)).await.unwrap();
     assert_eq!(ledger.store.paused().await.unwrap(), Some(pause));
 }
+
+#[tokio::test]
+async fn a_rescan_is_asked_for_once_beside_a_pause_and_taken_once() {
+    let mut ledger = Ledger::new().await;
+    assert_eq!(ledger.store.asked().await.unwrap(), (None, false));
+    let pause = ledger
+        .store
+        .pause(Some(ledger.clock.wall() + LEASE))
+        .await
+        .unwrap();
+    ledger.store.ask_rescan().await.unwrap();
+    ledger.store.ask_rescan().await.unwrap();
+    ledger.reopen().await;
+    assert_eq!(ledger.store.asked().await.unwrap(), (Some(pause), true));
+    ledger.store.take_rescan().await.unwrap();
+    ledger.pass(61);
+    assert_eq!(ledger.store.asked().await.unwrap(), (None, false));
+    assert!(!ledger.store.resume().await.unwrap(), "over by itself");
+}
+
+#[tokio::test]
+async fn only_a_finished_job_is_removed_and_its_source_is_new_afterwards() {
+    let ledger = Ledger::new().await;
+    let done = ledger.queue("a.png", 1).await;
+    ledger.work("a.png").await;
+    let running = ledger.queue("b.png", 2).await;
+    let claim = ledger.claim().await;
+    let queued = ledger.queue("c.png", 3).await;
+    let before = ledger.job(done).await;
+    let steered = ledger
+        .store
+        .remove(&[done, running, queued, JobId(99)])
+        .await
+        .unwrap();
+    let steered: Vec<_> = steered.into_iter().map(|(_, steered)| steered).collect();
+    assert_eq!(
+        steered,
+        [
+            Steered::Changed(Box::new(before)),
+            Steered::Unchanged(JobState::Running),
+            Steered::Unchanged(JobState::Queued),
+            Steered::Unknown
+        ]
+    );
+    assert!(ledger.store.attempts(done).await.unwrap().is_empty());
+    assert!(matches!(ledger.admit(&photo("a.png", 1)).await, Admission::New(id) if id > queued));
+    ledger.finish(claim, "b.png").await;
+}

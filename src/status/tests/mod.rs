@@ -294,3 +294,18 @@ fn the_snapshot_survives_the_way_to_the_command_line() {
     let error = ServiceSnapshot::read(&state_dir).unwrap_err().to_string();
     assert!(error.contains("service.json") && !error.contains('\n'), "{error}");
 }
+
+#[test]
+fn a_time_to_come_is_told_as_briefly_as_it_is_clear() {
+    // A Monday.
+    let now = at("2026-11-23T21:00:00Z").to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    for (to_come, told) in [
+        ("2026-11-23T22:00:00Z", "22:00"),
+        ("2026-11-24T20:59:00Z", "20:59"),
+        ("2026-11-24T21:00:00Z", "Tue 21:00"),
+        ("2026-11-28T07:30:00Z", "Sat 07:30"),
+        ("2026-12-24T18:00:00Z", "2026-12-24 18:00"),
+    ] {
+        assert_eq!(clock_time(at(to_come), &now), told);
+    }
+}
