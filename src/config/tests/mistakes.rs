@@ -120,7 +120,8 @@ const OUTSIDE_FOLDERS: &[(&str, &str)] = &[
     ),
     (
         "[runtime]\nunload_after = 10",
-        "[runtime] unload_after: must be \"never\" or a time such as \"10s\" or \"2h\", not the number 10",
+        "[runtime] unload_after: must be \"never\" or a time such as \"10s\", \"30min\" or \"2h\", not the number 10; \
+         write it in quotes",
     ),
     (
         "[memory]\ndevice = \"1MiB\"",
