@@ -34,6 +34,8 @@ pub struct Adopted {
     pub report: RenderReport,
     /// When it was queued.
     pub queued_at: Timestamp,
+    /// When its last attempt began.
+    pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Timestamp,
 }
@@ -122,13 +124,13 @@ async fn adopt_one(tx: &mut SqliteConnection, job: &Adopted) -> sqlx::Result<boo
     let id: Option<i64> = sqlx::query_scalar(
         "INSERT INTO jobs (id, folder, source, output_root, output, content, recipe, dev, ino, size, mtime_ns,
                            ctime_ns, priority, state, attempts, not_before_ms, reason_code, reason_message, result,
-                           report, queued_at_ms, finished_at_ms)
+                           report, queued_at_ms, finished_at_ms, started_at_ms)
          VALUES ((SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)), ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0,
-                 0, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14, ?15, ?16)
+                 0, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT (content, recipe, output_root, output) DO UPDATE SET
              state = excluded.state, attempts = excluded.attempts, reason_code = excluded.reason_code,
              reason_message = excluded.reason_message, result = excluded.result, report = excluded.report,
-             finished_at_ms = excluded.finished_at_ms
+             finished_at_ms = excluded.finished_at_ms, started_at_ms = excluded.started_at_ms
          WHERE jobs.state = 'queued' AND jobs.attempts = 0
          RETURNING id",
     )
@@ -148,6 +150,7 @@ async fn adopt_one(tx: &mut SqliteConnection, job: &Adopted) -> sqlx::Result<boo
     .bind(report_json(&job.report)?)
     .bind(job.queued_at.as_millisecond())
     .bind(finished_at)
+    .bind(job.started_at.map(Timestamp::as_millisecond))
     .fetch_optional(&mut *tx)
     .await?;
     let Some(id) = id else { return Ok(false) };

@@ -107,6 +107,7 @@ fn adopted(document: &JobDocument, folder: &Folder, scale: &str) -> Option<Adopt
         attempts: document.attempts,
         report: document.report.clone(),
         queued_at: document.queued_at.unwrap_or(finished_at),
+        started_at: document.started_at,
         finished_at,
     })
 }

@@ -16,6 +16,7 @@ fn done(id: i64, name: &str, content: u8, result: &str, second: i64) -> Adopted 
         attempts: 1,
         report: RenderReport::default(),
         queued_at: at,
+        started_at: Some(at),
         finished_at: at,
     }
 }
