@@ -20,6 +20,7 @@ mod admit;
 mod claim;
 mod error;
 pub mod job;
+mod known;
 pub mod lock;
 mod query;
 mod recover;
@@ -33,6 +34,7 @@ pub use job::{
     Admission, Attempt, Claim, Counts, Digest, Filter, Interrupted, Job, JobId, JobOutcome, Known, NewJob,
     Pause, Publishing, Renewal, Resolution, ResultOwner, State, Steered,
 };
+pub use known::KnownFiles;
 pub use lock::InstanceLock;
 pub use recover::recover;
 pub use store::Store;
