@@ -58,6 +58,25 @@ fn every_writer_ends_in_one_job_for_each_content_by_scans_alone() {
     let folder = writers.until_watched("scan");
     let why = folder["watch_reason"].as_str().unwrap();
     assert!(why.contains("fs.inotify.max_user_instances"), "{why}");
+    let doctor = writers.site.json(["doctor", "--json"]);
+    let checks = doctor["checks"].as_array().unwrap();
+    let check = checks
+        .iter()
+        .find(|check| check["name"] == "folder:photos:watch")
+        .unwrap();
+    assert_eq!(check["result"], "warn", "{check}");
+    let told = (
+        check["detail"].as_str().unwrap(),
+        check["remedy"].as_str().unwrap(),
+    );
+    assert!(
+        told.0.contains("inotify instances") && told.0.contains("last scan"),
+        "{told:?}"
+    );
+    assert!(
+        told.1.contains("sysctl -w fs.inotify.max_user_instances"),
+        "{told:?}"
+    );
     writers.work(&daemon);
 }
 

@@ -52,10 +52,10 @@ fn told(folder: &Folder, intake: &IntakeReport, now: Timestamp) -> Option<Check>
         (Some(WatchMode::Scan), Some(reason)) if network_kind(&folder.input).is_none() => reason,
         _ => return Some(Check::ok(name(folder), detail)),
     };
-    let remedy = remedy(reason);
+    let (why, remedy) = parts(reason);
     Some(Check::warn(
         name(folder),
-        detail.replace(&format!("; {remedy}"), ""),
+        detail.replace(reason.as_str(), why),
         remedy,
     ))
 }
@@ -68,11 +68,14 @@ fn late(folder: &Folder, intake: &IntakeReport, now: Timestamp) -> Option<Durati
     (since > pause * LATE_PAUSES).then_some(since)
 }
 
-/// What can be done about it, as our reasons end.
-fn remedy(reason: &str) -> &str {
-    reason
-        .rsplit_once("; ")
-        .map_or("see the service's log", |(_, remedy)| remedy)
+/// A reason, and what can be done about it, as those end that know.
+fn parts(reason: &str) -> (&str, &str) {
+    const NOTHING: &str = "new files are found all the same, as soon as the next scan";
+    match reason.rsplit_once("; ") {
+        Some((why, "found by scans")) => (why, NOTHING),
+        Some(parts) => parts,
+        None => (reason, NOTHING),
+    }
 }
 
 /// Whether the kernel would tell of new files. Every directory is watched for a moment.
@@ -89,12 +92,8 @@ fn tried(folder: &Folder) -> Option<Check> {
         Ok(_) => Check::ok(name(folder), format!("{input} can be watched by events")),
         Err(error) => {
             let reason = error.to_string();
-            let remedy = remedy(&reason);
-            let detail = reason
-                .strip_suffix(remedy)
-                .unwrap_or(&reason)
-                .trim_end_matches("; ");
-            Check::warn(name(folder), format!("{input}: {detail}"), remedy)
+            let (why, remedy) = parts(&reason);
+            Check::warn(name(folder), format!("{input}: {why}"), remedy)
         }
     })
 }

@@ -1,6 +1,7 @@
 //! The ledger on real SQLite, in real directories, on invented time.
 
 mod admit;
+mod batch;
 mod claim;
 mod endings;
 mod model;
