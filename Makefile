@@ -53,11 +53,12 @@ models: build ## fetch Real-ESRGAN's models (43 MB, BSD-3-Clause) and import the
 
 # Each prints its figures as they come, and again at its end with what was wanted; one that misses does not stop the
 # rest. QUICK=1 leaves out what takes minutes.
-bench: link-runtime ## all figures: speed, tiles, memory, ledger (QUICK=1, MODELS="a.onnx b.onnx" for more models)
+bench: link-runtime ## all figures: speed, tiles, memory, ledger, intake (QUICK=1, MODELS="a.onnx" for more models)
 	$(CARGO) bench --locked --bench overhead -- $(if $(QUICK),quick)
 	$(CARGO) bench --locked --bench tiles -- $(MODELS)
 	$(CARGO) bench --locked --bench memory -- $(if $(QUICK),quick) $(MODELS)
 	$(CARGO) bench --locked --bench ledger -- $(if $(QUICK),quick)
+	$(CARGO) bench --locked --bench intake -- $(if $(QUICK),quick)
 
 test-gpu: link-runtime ## CUDA beside the processor; needs an NVIDIA GPU, CUDA 13, cuDNN 9 and ORT_DYLIB_PATH
 	@[ -e /dev/nvidiactl ] || { echo 'make test-gpu: there is no NVIDIA device (/dev/nvidiactl) here; run it on a machine with one' >&2; exit 1; }

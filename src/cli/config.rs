@@ -42,7 +42,7 @@ fn check(out: &mut Out, named: Option<&Path>, json: bool) -> Result<Exit, Failur
     if json {
         // The problems are the report: they belong on stdout.
         let path = locate(named);
-        let (exit, folders, problems) = match path.as_deref().map(Config::load) {
+        let (exit, folders, problems) = match path.as_deref().map(Config::load_to_watch) {
             Some(Ok(config)) => {
                 let problems = unusable_models(&config);
                 let exit = if problems.is_empty() {
@@ -65,7 +65,7 @@ fn check(out: &mut Out, named: Option<&Path>, json: bool) -> Result<Exit, Failur
         )?;
         return Ok(exit);
     }
-    let (path, config) = super::load(named)?;
+    let (path, config) = super::load_to_watch(named)?;
     let problems = unusable_models(&config);
     if !problems.is_empty() {
         let lines: Vec<String> = problems

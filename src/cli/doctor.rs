@@ -3,6 +3,7 @@
 
 mod device;
 mod places;
+mod watch;
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use self::places::Subject;
 use super::exit::{Exit, Failure};
 use super::out::{Out, bytes, shown};
+use crate::clock::SystemClock;
 use crate::config::{Config, locate};
 use crate::error::one_line;
 use crate::machine;
@@ -98,7 +100,9 @@ pub fn doctor(named: Option<&Path>, json: bool) -> Result<Exit, Failure> {
         for folder in &config.folders {
             checks.extend(places::folder(&Subject::of(folder, config.min_free_bytes)));
         }
-        checks.extend(places::watches(&config));
+        let now = SystemClock::shared().wall();
+        checks.extend(watch::folders(&config, now));
+        checks.extend(watch::watches(&config));
     }
     checks.push(memory(&config));
     let device = device::check(&config);
@@ -163,7 +167,7 @@ fn configuration(named: Option<&Path>) -> (Option<Config>, Vec<Check>) {
             )],
         );
     };
-    match Config::load(&path) {
+    match Config::load_to_watch(&path) {
         Ok(config) if config.folders.is_empty() => {
             let detail = format!("{} is valid and watches no folder", shown(&path));
             (

@@ -28,7 +28,7 @@ use clap::Parser;
 use self::args::{Cli, Command, ExamineArgs};
 use self::exit::{Exit, Failure};
 use self::out::complain;
-use crate::config::{Config, locate, places};
+use crate::config::{Config, ConfigError, locate, places};
 use crate::fs::RealFilesystem;
 use crate::inference::Catalogue;
 use crate::inference::catalogue::apart::COMMAND;
@@ -121,6 +121,18 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 
 /// The configuration, for commands that mean nothing without one.
 fn load(named: Option<&Path>) -> Result<(PathBuf, Config), Failure> {
+    load_by(named, Config::load)
+}
+
+/// As [`load`], for commands that watch the folders.
+fn load_to_watch(named: Option<&Path>) -> Result<(PathBuf, Config), Failure> {
+    load_by(named, Config::load_to_watch)
+}
+
+fn load_by(
+    named: Option<&Path>,
+    read: fn(&Path) -> Result<Config, ConfigError>,
+) -> Result<(PathBuf, Config), Failure> {
     let path = locate(named).ok_or_else(|| {
         let looked_in = places()
             .iter()
@@ -133,7 +145,7 @@ fn load(named: Option<&Path>) -> Result<(PathBuf, Config), Failure> {
             format!("there is no configuration (looked for {looked_in}); {next}"),
         )
     })?;
-    let config = Config::load(&path)?;
+    let config = read(&path)?;
     Ok((path, config))
 }
 

@@ -13,7 +13,7 @@ use crate::service::{self, Pass};
 
 /// Scans, processes what is ready, tells.
 pub fn once(named: Option<&Path>, args: &OnceArgs) -> Result<Exit, Failure> {
-    let (path, config) = super::load(named)?;
+    let (path, config) = super::load_to_watch(named)?;
     let tally = Arc::new(Mutex::new(Tally::default()));
     let on_end = {
         let (tally, json) = (Arc::clone(&tally), args.json.json);

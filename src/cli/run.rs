@@ -8,7 +8,7 @@ use crate::service;
 
 /// Runs until a signal ends it.
 pub fn run(named: Option<&Path>) -> Result<Exit, Failure> {
-    let (path, config) = super::load(named)?;
+    let (path, config) = super::load_to_watch(named)?;
     let catalogue = Arc::new(super::daemon_catalogue(&config));
     super::block_on(async { Ok(service::run(config, path, catalogue).await?) })?;
     Ok(Exit::Done)

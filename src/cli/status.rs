@@ -15,12 +15,15 @@ use crate::error::one_line;
 use crate::queue::{Counts, InstanceLock, Job, Pause, QueueError, Store, aside};
 use crate::report::{DOCUMENT_VERSION, path_text};
 use crate::status::{
-    CountsDocument, DeviceDocument, FolderDocument, FolderReport, MemoryDocument, PausedDocument,
-    RecentDocument, ServiceSnapshot, ServiceState, WatchMode, clock_time,
+    CountsDocument, DeviceDocument, FolderDocument, FolderReport, IntakeReport, MemoryDocument,
+    PausedDocument, RecentDocument, ServiceSnapshot, ServiceState, WatchMode, clock_time,
 };
 
 /// Finished jobs of each folder: as many as the daemon's own status.json has.
 const RECENT: u32 = 10;
+
+/// A scan below this is over before anybody could wait for it.
+const SCAN_WORTH_TELLING_MS: u64 = 1000;
 
 /// `status --json`, key by key.
 #[derive(Debug, Serialize)]
@@ -113,7 +116,7 @@ async fn look(config: &Config) -> Result<(Report, Aside), Failure> {
 
 /// The snapshot of the process that holds the lock; one that another process left behind, or that a power cut
 /// spoiled, says nothing about now.
-fn snapshot_of(state_dir: &Path, pid: u32) -> Option<ServiceSnapshot> {
+pub(super) fn snapshot_of(state_dir: &Path, pid: u32) -> Option<ServiceSnapshot> {
     match ServiceSnapshot::read(state_dir) {
         Ok(snapshot) => snapshot.filter(|snapshot| snapshot.pid == pid),
         Err(error) => {
@@ -205,10 +208,7 @@ fn unwatched(folder: &Folder, service: ServiceState, now: Timestamp) -> FolderRe
             current: Vec::new(),
             recent: Vec::new(),
         },
-        watch: None,
-        watch_reason: None,
-        last_event_at: None,
-        last_scan_at: None,
+        intake: IntakeReport::default(),
     }
 }
 
@@ -337,19 +337,13 @@ fn tell_folder(out: &mut Out, folder: &Folder, told: &FolderReport, now: Timesta
             clock_time(at, &local)
         ))?;
     }
-    let watch = match told.watch {
-        Some(WatchMode::Events) => ", watched by events",
-        Some(WatchMode::Scan) => ", watched by scans",
-        None => "",
-    };
-    let scanned = told
-        .last_scan_at
-        .map(|at| format!(", scanned {}", ago(at, now)))
-        .unwrap_or_default();
-    out.line(format_args!(
-        "  {}{watch}{scanned}",
-        counts_line(&document.counts)
-    ))?;
+    out.line(format_args!("  {}", counts_line(&document.counts)))?;
+    if let Some(line) = intake_line(&told.intake, now) {
+        out.line(format_args!("  {line}"))?;
+    }
+    if let Some(problem) = &told.intake.problem {
+        out.line(format_args!("  look: {problem}"))?;
+    }
     for current in &document.current {
         let left = current
             .eta_s
@@ -360,6 +354,25 @@ fn tell_folder(out: &mut Out, folder: &Folder, told: &FolderReport, now: Timesta
         out.line(format_args!("  #{} {source}: {percent:.0} %{left}", current.job))?;
     }
     Ok(())
+}
+
+/// How a folder notices new files: by what, why, and when it last did. `None` while no service watches it.
+pub(super) fn intake_line(intake: &IntakeReport, now: Timestamp) -> Option<String> {
+    let mut line = match (intake.watch?, &intake.watch_reason) {
+        (WatchMode::Events, None) => "watched by events".to_owned(),
+        (WatchMode::Events, Some(reason)) => format!("watched by events, but {reason}"),
+        (WatchMode::Scan, None) => "watched by scans".to_owned(),
+        (WatchMode::Scan, Some(reason)) => format!("watched by scans: {reason}"),
+    };
+    let when = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| ago(at, now));
+    if intake.watch == Some(WatchMode::Events) {
+        line += &format!("; last event {}", when(intake.last_event_at));
+    }
+    line += &format!("; last scan {}", when(intake.last_scan_at));
+    if let Some(took) = intake.last_scan_ms.filter(|took| *took >= SCAN_WORTH_TELLING_MS) {
+        line += &format!(", which took {:.1} s", took as f64 / 1000.0);
+    }
+    Some(line)
 }
 
 #[cfg(test)]
@@ -392,6 +405,33 @@ mod tests {
         let (report, aside) = super::super::block_on(look(&config)).unwrap();
         assert_eq!(report.service, ServiceState::Starting);
         assert_eq!(aside.pid, Some(std::process::id()));
+    }
+
+    #[test]
+    fn a_folder_says_how_it_is_watched_and_why_and_when_it_last_was() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let now = "2026-11-23T08:00:00Z".parse().unwrap();
+        let by_events = IntakeReport {
+            watch: Some(WatchMode::Events),
+            last_event_at: at("2026-11-23T07:55:00Z"),
+            last_scan_at: at("2026-11-23T07:59:30Z"),
+            last_scan_ms: Some(2340),
+            ..IntakeReport::default()
+        };
+        assert_eq!(
+            intake_line(&by_events, now).unwrap(),
+            "watched by events; last event 5 min ago; last scan 30 s ago, which took 2.3 s"
+        );
+        let by_scans = IntakeReport {
+            watch: Some(WatchMode::Scan),
+            watch_reason: Some("the folder is on a share (nfs)".into()),
+            ..IntakeReport::default()
+        };
+        assert_eq!(
+            intake_line(&by_scans, now).unwrap(),
+            "watched by scans: the folder is on a share (nfs); last scan never"
+        );
+        assert_eq!(intake_line(&IntakeReport::default(), now), None);
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! Owns the configuration: what was written (`file`) and what it means (`resolved`). Never checks whether a
-//! folder exists and never opens anything but the configuration file.
+//! Owns the configuration: what was written (`file`) and what it means (`resolved`). Never
+//! opens anything but the configuration file, and looks at folders in `links` alone.
 //!
 //! `place` finds the file, `file` knows its keys, `read` types their values, `values` spells them, `check` looks at what must
-//! hold between them, `schedule` knows quiet hours, `template` and `naming` name results, `show` writes it all out again.
+//! hold between them, `links` at where the folders really are, `schedule` knows quiet hours, `template` and `naming` name
+//! results, `show` writes it all out again.
 
 mod check;
 mod file;
+mod links;
 mod naming;
 mod place;
 mod read;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! watch (hints) ──▶ look ─┐
-//!                         ├─▶ filter ─▶ settle ─▶ admit: lease, end, hash, still the same? ─▶ queue::Store::admit
+//!                         ├─▶ filter ─▶ settle ─▶ admit: lease, end, hash, still the same? ─▶ queue::Store
 //! scan (the truth) ───────┘                ▲──────── not stable yet ──────────┘
 //! ```
 //!
@@ -14,6 +14,8 @@ mod admit;
 pub mod filter;
 mod lease;
 mod once;
+pub mod place;
+mod read;
 mod run;
 pub mod scan;
 pub mod settle;
@@ -42,11 +44,12 @@ use crate::queue::{Admission, Digest, Known, QueueError, Store};
 
 pub use filter::{FilterError, NameFilter};
 pub use once::{OnceSummary, scan_once};
+pub use place::{Offline, network_kind};
 pub use run::watch_folder;
-pub use scan::Offline;
 pub use watch::{NotifySource, WatchSource};
 
-/// Files read at the same time, over all folders: two keep a disk busy, more make it seek.
+/// Files read at the same time, over all folders: two keep a disk busy, more make it seek. While one batch of a
+/// folder is recorded, another one is read.
 const HASHERS: usize = 2;
 
 /// Quiet time where the configuration says `auto`: on a local disk, and on a share, whose writers no lease tells of.
@@ -83,6 +86,9 @@ pub struct FolderIntake {
     pub folder: Folder,
     /// Decides on names; made of the same folder by [`NameFilter::new`].
     pub filter: NameFilter,
+    /// Output folders of the other folders of the configuration, absolute: below this input they are sources all
+    /// the same, because somebody made a chain of them. No other folder with results is entered.
+    pub chained: Vec<PathBuf>,
     /// `Recipe::hash` of the folder's recipe.
     pub recipe: Digest,
     /// The ledger.
@@ -95,6 +101,8 @@ pub struct FolderIntake {
     pub plan_output: PlanOutput,
     /// Tells a whole file from one that is still being copied.
     pub looks_complete: LooksComplete,
+    /// Candidates that wait at the same time; [`settle::MAX_CANDIDATES`] but for tests.
+    pub candidates: usize,
     /// Shared by all folders: see [`hashing_permits`].
     pub hashing: Arc<Semaphore>,
     /// Told of every admission.
@@ -111,8 +119,8 @@ impl fmt::Debug for FolderIntake {
 
 impl FolderIntake {
     /// Whether the ledger knows this very file with the recipe of today, so that it need not be read.
-    fn has(&self, known: Option<&Known>, identity: &FileIdentity) -> bool {
-        known.is_some_and(|known| known.identity == *identity && known.recipe == self.recipe)
+    fn has(&self, known: &Known, identity: &FileIdentity) -> bool {
+        known.identity == *identity && known.recipe == self.recipe
     }
 }
 
@@ -139,6 +147,8 @@ pub struct IntakeStatus {
     pub mode: Mode,
     /// Why there are no events, and what to do about it.
     pub why: Option<String>,
+    /// What of the folder gives no events all the same, and why.
+    pub unwatched: Option<String>,
     /// Candidates that are not rows yet.
     pub settling: u64,
     /// Why the input folder cannot be looked at; `None`: it can. Its jobs are not forgotten.
@@ -150,6 +160,8 @@ pub struct IntakeStatus {
     pub last_event_at: Option<Timestamp>,
     /// When a scan ended last.
     pub last_scan_at: Option<Timestamp>,
+    /// How long it took.
+    pub last_scan_took: Option<Duration>,
 }
 
 /// Why a folder could not be scanned.

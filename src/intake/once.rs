@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 use crate::fs::FileIdentity;
 use crate::queue::Admission;
 
-use super::admit::{NotYet, Outcome, admit};
-use super::scan::{Found, RootId, Scan, Wanted, network_kind, walk};
+use super::admit::{BATCH_BYTES, BATCH_FILES, Check, Checked, NotYet, Outcome, admit};
+use super::place::{RootId, network_kind, refuse_own_output};
+use super::scan::{Found, Scan, Wanted, walk};
 use super::settle::{Candidate, Settler};
 use super::{FolderIntake, HASHERS, Halt, IntakeError, Timing};
 
@@ -57,15 +58,21 @@ pub async fn scan_once(ctx: FolderIntake) -> Result<OnceSummary, IntakeError> {
         let age = quiet_for(&identity, ctx.clock.wall());
         settler.observe_aged(&rel, identity, age, ctx.clock.monotonic());
     }
-    let mut checks: JoinSet<(Candidate, Outcome)> = JoinSet::new();
+    let mut checks: JoinSet<Checked> = JoinSet::new();
     while !settler.is_empty() {
         let now = ctx.clock.monotonic();
-        for candidate in settler.due(now, HASHERS.saturating_sub(checks.len())) {
+        while checks.len() < HASHERS {
+            let due = settler.due(now, BATCH_FILES, BATCH_BYTES);
+            if due.is_empty() {
+                break;
+            }
+            let check = |candidate| Check {
+                candidate,
+                accept_incomplete: true,
+            };
+            let batch = due.into_iter().map(check).collect();
             let (ctx, halt) = (Arc::clone(&ctx), halt.flag());
-            checks.spawn(async move {
-                let outcome = admit(&ctx, &candidate, true, &halt).await;
-                (candidate, outcome)
-            });
+            checks.spawn(async move { admit(&ctx, batch, &halt).await });
         }
         let pause = settler
             .next_due()
@@ -73,8 +80,13 @@ pub async fn scan_once(ctx: FolderIntake) -> Result<OnceSummary, IntakeError> {
             .map(|at| at.since(now));
         tokio::select! {
             Some(done) = checks.join_next() => {
-                let (candidate, outcome) = done.map_err(|error| broken(&ctx, &error))?;
-                conclude(&ctx, &mut settler, &mut summary, &candidate, outcome)?;
+                let checked = done.map_err(|error| broken(&ctx, &error))?;
+                for (candidate, outcome) in checked.outcomes {
+                    conclude(&ctx, &mut settler, &mut summary, &candidate, outcome);
+                }
+                if let Some(error) = checked.ledger {
+                    return Err(error.into());
+                }
             }
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             // Unreachable while a candidate either waits or is checked; a loop that spins would hide it.
@@ -85,17 +97,19 @@ pub async fn scan_once(ctx: FolderIntake) -> Result<OnceSummary, IntakeError> {
 }
 
 async fn look_around(ctx: &Arc<FolderIntake>, halt: &Halt) -> Result<(Scan, Timing, u64), IntakeError> {
-    let known = ctx.store.known_in_folder(&ctx.folder.name).await?;
+    let known = ctx.store.known_files(&ctx.folder.name, &ctx.recipe).await?;
     let (shared, halt) = (Arc::clone(ctx), halt.flag());
     let walked = tokio::task::spawn_blocking(move || {
         let ctx = shared;
         RootId::read(&ctx.folder.input)?;
+        refuse_own_output(&ctx.folder.input, &ctx.folder.output)?;
         let mut unchanged = 0;
         let mut wanted = Wanted {
             input: &ctx.folder.input,
             filter: &ctx.filter,
+            chained: &ctx.chained,
             keep: &mut |found| {
-                let same = ctx.has(known.get(&found.rel), &found.identity);
+                let same = known.contains(&found.rel, &found.identity);
                 unchanged += u64::from(same);
                 !same
             },
@@ -115,7 +129,7 @@ fn conclude(
     summary: &mut OnceSummary,
     candidate: &Candidate,
     outcome: Outcome,
-) -> Result<(), IntakeError> {
+) {
     let now = ctx.clock.monotonic();
     match outcome {
         Outcome::Admitted(admission) => summary.admitted.push((candidate.rel.to_path_buf(), admission)),
@@ -125,25 +139,25 @@ fn conclude(
             let age = quiet_for(&identity, ctx.clock.wall());
             settler.observe_aged(&candidate.rel, identity, age, now);
             settler.refuse(candidate, now);
-            return Ok(());
+            return;
         }
         Outcome::NotYet(NotYet::Written) => {
             if now.since(candidate.quiet_since) < HELD_PATIENCE {
                 settler.refuse(candidate, now);
-                return Ok(());
+                return;
             }
             summary.held.push(candidate.rel.to_path_buf());
         }
         // Incomplete files are accepted, and the halt comes only with the end of this future.
         Outcome::NotYet(NotYet::Incomplete | NotYet::Halted) => {
             settler.refuse(candidate, now);
-            return Ok(());
+            return;
         }
         Outcome::NotYet(NotYet::Problem(problem)) => summary.problems.push(problem),
-        Outcome::Ledger(error) => return Err(error.into()),
+        // The error that ends the pass comes with it.
+        Outcome::Unrecorded => {}
     }
     settler.forget(&candidate.rel);
-    Ok(())
 }
 
 fn broken(ctx: &FolderIntake, error: &tokio::task::JoinError) -> IntakeError {

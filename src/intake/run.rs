@@ -1,6 +1,8 @@
 //! Owns the loop of one watched folder: the only place where events, scans, timers and checks meet. Never blocks:
 //! whatever touches the disk is sent off and comes back as a `Done`.
 
+mod react;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,11 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Monotonic;
-use crate::queue::QueueError;
 
-use super::admit::{NotYet, Outcome, admit};
-use super::scan::{Found, RootId};
-use super::settle::{Candidate, Observed, Settler};
+use super::admit::{BATCH_BYTES, BATCH_FILES, Check, Checked, admit};
+use super::place::RootId;
+use super::settle::{Candidate, Settler};
 use super::survey::{Looked, Plan, Survey, look_at, survey};
 use super::watch::{FsEvent, Watch};
 use super::{FolderIntake, HASHERS, Halt, IntakeStatus, Mode, Timing};
@@ -23,22 +24,14 @@ use super::{FolderIntake, HASHERS, Halt, IntakeStatus, Mode, Timing};
 /// `truncated`: a file must not be ignored for ever without a word.
 const INCOMPLETE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Least pause between two scans that events ask for: a queue that overflows all the time must not make the scan
-/// run all the time.
+/// Least pause between two scans that events ask for, and how many times longer than a scan it is: a queue that
+/// overflows all the time must not make the scan run all the time, be there a million files.
 const SCAN_PAUSE: Duration = Duration::from_secs(1);
-
-/// Longest pause before a missing input folder is looked for again.
-const OFFLINE_PROBE: Duration = Duration::from_secs(30);
+const SCAN_PAUSE_TIMES: u32 = 3;
 
 /// A new directory is walked at once and again after this long. Its watch begins some time after its event, and
 /// what was written in between gave none.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-
-/// New directories that wait for their second look; with more, a whole scan is cheaper.
-const MAX_SECOND_LOOKS: usize = 1024;
-
-/// Complaints remembered so that each is logged once.
-const MAX_COMPLAINTS: usize = 1024;
 
 /// How long a stop waits for what is under way: a ledger transaction ends within it, a read from a dead share
 /// never does.
@@ -93,7 +86,7 @@ async fn next_batch(watch: &mut Option<Watch>) -> Option<Vec<FsEvent>> {
 enum Done {
     Surveyed(Survey),
     Looked { looked: Looked, second: bool },
-    Checked(Candidate, Outcome),
+    Checked(Checked),
 }
 
 struct Loop {
@@ -107,7 +100,13 @@ struct Loop {
     /// `None` only while a survey is under way that nobody wants followed by another one.
     next_scan: Option<Monotonic>,
     scan_started: Option<Monotonic>,
+    /// No scan before that on account of lost events.
+    next_loss_scan: Option<Monotonic>,
+    /// There are more candidates than fit.
+    left_out: bool,
+    mounts: react::Mounts,
     looking: bool,
+    /// Batches that are being checked.
     checking: usize,
     second_looks: Vec<PathBuf>,
     second_look_at: Option<Monotonic>,
@@ -124,8 +123,8 @@ impl Loop {
         let timing = Timing::of(&ctx.folder, false);
         let next_scan = Some(ctx.clock.monotonic());
         Self {
+            settler: Settler::with_capacity(timing.settle, ctx.candidates),
             ctx: Arc::new(ctx),
-            settler: Settler::new(timing.settle),
             timing,
             watch: None,
             root: None,
@@ -133,6 +132,9 @@ impl Loop {
             surveying: false,
             next_scan,
             scan_started: None,
+            next_loss_scan: None,
+            left_out: false,
+            mounts: react::Mounts::default(),
             looking: false,
             checking: 0,
             second_looks: Vec::new(),
@@ -170,15 +172,25 @@ impl Loop {
             let batch = std::mem::take(&mut self.second_looks);
             self.look(batch.into_iter().map(FsEvent::Directory).collect(), true);
         }
-        for candidate in self.settler.due(now, HASHERS.saturating_sub(self.checking)) {
-            self.checking += 1;
-            let accept_incomplete = now.since(candidate.quiet_since) >= INCOMPLETE_PATIENCE;
-            let (ctx, halt) = (Arc::clone(&self.ctx), self.halt.flag());
-            self.tasks.spawn(async move {
-                let outcome = admit(&ctx, &candidate, accept_incomplete, &halt).await;
-                Done::Checked(candidate, outcome)
-            });
+        while self.checking < HASHERS {
+            let due = self.settler.due(now, BATCH_FILES, BATCH_BYTES);
+            if due.is_empty() {
+                break;
+            }
+            self.check(due, now);
         }
+    }
+
+    fn check(&mut self, due: Vec<Candidate>, now: Monotonic) {
+        self.checking += 1;
+        let check = |candidate: Candidate| Check {
+            accept_incomplete: now.since(candidate.quiet_since) >= INCOMPLETE_PATIENCE,
+            candidate,
+        };
+        let batch = due.into_iter().map(check).collect();
+        let (ctx, halt) = (Arc::clone(&self.ctx), self.halt.flag());
+        self.tasks
+            .spawn(async move { Done::Checked(admit(&ctx, batch, &halt).await) });
     }
 
     /// When there is something to send off next; what waits for a place comes with the `Done` that frees it.
@@ -215,7 +227,7 @@ impl Loop {
 
     fn rescan_after_loss(&mut self) {
         let earliest = self.scan_started.map_or(self.now(), |at| at + SCAN_PAUSE);
-        self.scan_by(earliest);
+        self.scan_by(self.next_loss_scan.map_or(earliest, |at| at.max(earliest)));
     }
 
     fn scan_by(&mut self, at: Monotonic) {
@@ -251,180 +263,6 @@ impl Loop {
         self.watch = None;
         self.status.why = Some(why);
         self.rescan_after_loss();
-    }
-
-    fn on_done(&mut self, done: Done) {
-        match done {
-            Done::Surveyed(survey) => {
-                self.surveying = false;
-                self.on_survey(survey);
-                // Counted from the end, so that a scan that takes longer than the pause leaves one.
-                self.scan_by(self.now() + self.timing.rescan);
-            }
-            Done::Looked { looked, second } => {
-                self.looking = false;
-                self.on_looked(looked, second);
-            }
-            Done::Checked(candidate, outcome) => {
-                self.checking -= 1;
-                self.on_checked(&candidate, outcome);
-            }
-        }
-    }
-
-    fn on_survey(&mut self, survey: Survey) {
-        match survey {
-            Survey::Offline(offline) => {
-                let message = offline.to_string();
-                if self.status.offline.as_ref() != Some(&message) {
-                    tracing::warn!(folder = self.ctx.folder.name, "{message}");
-                }
-                self.status.offline = Some(message);
-                (self.watch, self.root) = (None, None);
-                self.scan_by(self.now() + OFFLINE_PROBE);
-            }
-            Survey::Ledger(error) => self.on_ledger_error(&error),
-            Survey::Broken(problem) => self.complain(problem),
-            Survey::Done {
-                root,
-                watch,
-                on_network,
-                scan,
-            } => {
-                if self.status.offline.take().is_some() {
-                    tracing::info!(folder = self.ctx.folder.name, "the input folder is there again");
-                }
-                self.root = Some(root);
-                if let Some(watch) = watch {
-                    self.on_watch(watch);
-                }
-                if self.lacks_watch() {
-                    // The folder went away after this survey had found it unchanged.
-                    self.rescan_after_loss();
-                }
-                self.retime(Timing::of(&self.ctx.folder, on_network));
-                self.ledger_down = false;
-                self.status.last_scan_at = Some(self.ctx.clock.wall());
-                self.observe(scan.files);
-                scan.problems
-                    .into_iter()
-                    .for_each(|problem| self.complain(problem));
-                self.status.problem = self.fresh_problem.take();
-            }
-        }
-    }
-
-    fn on_watch(&mut self, watch: Result<Watch, String>) {
-        match watch {
-            Ok(watch) => {
-                self.watch = Some(watch);
-                self.status.why = None;
-            }
-            Err(why) => {
-                if self.status.why.as_ref() != Some(&why) {
-                    tracing::warn!(
-                        folder = self.ctx.folder.name,
-                        why,
-                        "no events; the folder is scanned"
-                    );
-                }
-                self.watch = None;
-                self.status.why = Some(why);
-            }
-        }
-    }
-
-    fn retime(&mut self, timing: Timing) {
-        if timing != self.timing {
-            self.timing = timing;
-            self.settler.set_settle(timing.settle);
-        }
-    }
-
-    fn on_looked(&mut self, looked: Looked, second: bool) {
-        for rel in &looked.gone {
-            self.settler.forget(rel);
-        }
-        self.observe(looked.found);
-        looked
-            .problems
-            .into_iter()
-            .for_each(|problem| self.complain(problem));
-        if !second && !looked.directories.is_empty() {
-            self.second_looks.extend(looked.directories);
-            self.second_look_at
-                .get_or_insert(self.ctx.clock.monotonic() + SECOND_LOOK);
-        }
-        if looked.rescan || self.second_looks.len() > MAX_SECOND_LOOKS {
-            self.second_looks.clear();
-            self.second_look_at = None;
-            self.rescan_after_loss();
-        }
-    }
-
-    fn observe(&mut self, found: Vec<Found>) {
-        let now = self.now();
-        for Found { rel, identity } in found {
-            if self.settler.observe(&rel, identity, now) == Observed::Full {
-                // No loss: as they settle, the next scans find the rest.
-                tracing::debug!(
-                    folder = self.ctx.folder.name,
-                    "more new files than fit; the rest waits"
-                );
-                break;
-            }
-        }
-    }
-
-    fn on_checked(&mut self, candidate: &Candidate, outcome: Outcome) {
-        let now = self.now();
-        match outcome {
-            Outcome::Admitted(_) | Outcome::Known => {
-                self.ledger_down = false;
-                self.settler.settled(candidate);
-            }
-            Outcome::Changed(identity) => {
-                self.settler.observe(&candidate.rel, identity, now);
-                self.settler.refuse(candidate, now);
-            }
-            Outcome::NotYet(NotYet::Problem(problem)) => {
-                self.complain(problem);
-                self.settler.refuse(candidate, now);
-            }
-            Outcome::NotYet(why) => {
-                tracing::debug!(folder = self.ctx.folder.name, source = %candidate.rel.display(), ?why, "not stable yet");
-                self.settler.refuse(candidate, now);
-            }
-            Outcome::Gone => self.settler.settled(candidate),
-            Outcome::Ledger(error) => {
-                self.on_ledger_error(&error);
-                // The next scan finds it again.
-                self.settler.settled(candidate);
-            }
-        }
-    }
-
-    fn on_ledger_error(&mut self, error: &QueueError) {
-        let message = error.to_string();
-        if !std::mem::replace(&mut self.ledger_down, true) {
-            tracing::error!(
-                folder = self.ctx.folder.name,
-                "{message}; the next scan tries again"
-            );
-        }
-        self.status.problem = Some(message);
-    }
-
-    /// Shows a problem, and logs it the first time.
-    fn complain(&mut self, problem: String) {
-        if self.complaints.len() >= MAX_COMPLAINTS {
-            self.complaints.clear();
-        }
-        if self.complaints.insert(problem.clone()) {
-            tracing::warn!(folder = self.ctx.folder.name, "{problem}");
-        }
-        self.fresh_problem = Some(problem.clone());
-        self.status.problem = Some(problem);
     }
 
     fn tell(&mut self, status: &watch::Sender<IntakeStatus>) {

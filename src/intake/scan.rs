@@ -4,83 +4,23 @@
 
 use std::fs::DirEntry;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
-
-use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use crate::error::{one_line, plain};
 use crate::fs::FileIdentity;
 
 use super::filter::NameFilter;
+use super::place::{self, Offline, RootId, network_kind};
 
 /// Directories in each other at most. A tree of photos has five levels; a mount that contains itself has no end.
 const MAX_DEPTH: usize = 64;
 
+/// Mounts below an input folder that are told apart. Who has more notices a new one a little later.
+const MAX_MOUNTS: usize = 256;
+
 /// Problems that one scan reports. A share whose every directory is forbidden need not fill the log.
 const MAX_PROBLEMS: usize = 100;
-
-/// What tells an input folder from another one that was put in its place: a deleted and recreated directory, or
-/// a mount that came or went. Device and inode alone do not do: an inode number is free again at once, and a stick
-/// that was pulled and plugged has the same ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RootId {
-    dev: u64,
-    ino: u64,
-    /// When it was made, and by which mount it is seen, where the system tells.
-    born: Option<SystemTime>,
-    mount: Option<u64>,
-}
-
-/// Why an input folder cannot be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("input folder {} {detail}", one_line(&input.to_string_lossy()))]
-pub struct Offline {
-    /// The input folder.
-    pub input: PathBuf,
-    /// What is wrong and what to do, in words that continue the sentence.
-    pub detail: String,
-}
-
-impl Offline {
-    fn new(input: &Path, error: &io::Error) -> Self {
-        let detail = match error.kind() {
-            io::ErrorKind::NotFound => "is missing; mount or create it, every scan looks for it".to_owned(),
-            io::ErrorKind::NotADirectory => "is not a directory; put a directory there".to_owned(),
-            io::ErrorKind::PermissionDenied => {
-                "cannot be read: permission denied; let the service's user list it".to_owned()
-            }
-            _ => format!("cannot be read: {}; every scan tries again", plain(error)),
-        };
-        Self {
-            input: input.to_owned(),
-            detail,
-        }
-    }
-}
-
-impl RootId {
-    /// Looks at the input folder itself, which may be a symlink to a directory.
-    ///
-    /// # Errors
-    /// It is missing, forbidden or no directory.
-    pub fn read(input: &Path) -> Result<Self, Offline> {
-        let meta = input.metadata().map_err(|error| Offline::new(input, &error))?;
-        if !meta.is_dir() {
-            return Err(Offline::new(input, &io::ErrorKind::NotADirectory.into()));
-        }
-        Ok(Self {
-            dev: meta.dev(),
-            ino: meta.ino(),
-            born: meta.created().ok(),
-            mount: rustix::fs::statx(CWD, input, AtFlags::empty(), StatxFlags::MNT_ID)
-                .ok()
-                .map(|stat| stat.stx_mnt_id),
-        })
-    }
-}
 
 /// A regular, non-empty file with an accepted name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +42,8 @@ pub struct Scan {
     pub problems: Vec<String>,
     /// The first directory found on a network file system that is mounted below the input folder, with its kind.
     pub network: Option<(PathBuf, &'static str)>,
+    /// What is mounted below the input folder: directories, and by which mount they are seen. Ordered.
+    pub mounts: Vec<(PathBuf, u64)>,
 }
 
 /// How a walk is told what to bring, and when to end.
@@ -110,6 +52,8 @@ pub struct Wanted<'a> {
     pub input: &'a Path,
     /// Decides on names.
     pub filter: &'a NameFilter,
+    /// Folders with results that are entered all the same: the configuration makes a chain of them.
+    pub chained: &'a [PathBuf],
     /// Whether a file that passes the filter is worth keeping; asked before it counts against the limit.
     pub keep: &'a mut dyn FnMut(&Found) -> bool,
     /// Files to bring at most.
@@ -129,13 +73,20 @@ pub fn walk(wanted: &mut Wanted<'_>, below: &Path) -> Result<Scan, Offline> {
     if !wanted.filter.accepts_dir(below) {
         return Ok(scan);
     }
-    let root_dev = RootId::read(input)?.dev;
-    let mut open = vec![below.to_owned()];
-    while let Some(dir) = open.pop() {
+    let mut open = vec![(below.to_owned(), RootId::read(input)?.mount())];
+    while let Some((dir, above)) = open.pop() {
         if scan.more || wanted.halt.load(Ordering::Relaxed) {
             break;
         }
         let path = input.join(&dir);
+        if is_result_folder(&path, input, wanted.chained) {
+            scan.complain(format_args!(
+                "{} holds results of upscaled and is not entered; make it the input of a folder of its own if they \
+                 shall be upscaled again",
+                path.display()
+            ));
+            continue;
+        }
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if dir.as_os_str().is_empty() => return Err(Offline::new(input, &error)),
@@ -144,12 +95,10 @@ pub fn walk(wanted: &mut Wanted<'_>, below: &Path) -> Result<Scan, Offline> {
                 continue;
             }
         };
-        if scan.network.is_none() && path.metadata().is_ok_and(|meta| meta.dev() != root_dev) {
-            scan.network = network_kind(&path).map(|kind| (dir.clone(), kind));
-        }
+        let mount = scan.enter(&dir, &path, above);
         for entry in entries {
             match entry.and_then(|entry| visit(&dir, &entry, wanted, &mut scan)) {
-                Ok(Some(child)) => open.push(child),
+                Ok(Some(child)) => open.push((child, mount)),
                 Ok(None) => {}
                 Err(error) => scan.problem(&path, &error),
             }
@@ -159,7 +108,14 @@ pub fn walk(wanted: &mut Wanted<'_>, below: &Path) -> Result<Scan, Offline> {
         }
     }
     scan.files.sort_unstable_by(|a, b| a.rel.cmp(&b.rel));
+    scan.mounts.sort_unstable();
     Ok(scan)
+}
+
+/// Whether a directory below the input folder is some output folder and not entered for that: our own results are
+/// never sources, unless the configuration says so.
+pub(super) fn is_result_folder(path: &Path, input: &Path, chained: &[PathBuf]) -> bool {
+    path != input && place::holds_results(path) && !chained.iter().any(|dir| dir == path)
 }
 
 /// Takes in a file, or names a directory to enter.
@@ -226,45 +182,35 @@ pub fn look(path: &Path) -> io::Result<Option<FileIdentity>> {
 }
 
 impl Scan {
+    /// Takes note of what is mounted here. The mount by which the directory is seen.
+    fn enter(&mut self, dir: &Path, path: &Path, above: Option<u64>) -> Option<u64> {
+        let mount = place::mount(path).or(above);
+        if let Some(mount) = mount.filter(|_| mount != above && !dir.as_os_str().is_empty()) {
+            if self.mounts.len() < MAX_MOUNTS {
+                self.mounts.push((dir.to_owned(), mount));
+            }
+            if self.network.is_none() {
+                self.network = network_kind(path).map(|kind| (dir.to_owned(), kind));
+            }
+        }
+        mount
+    }
+
     fn problem(&mut self, path: &Path, error: &io::Error) {
-        if self.problems.len() < MAX_PROBLEMS && error.kind() != io::ErrorKind::NotFound {
+        if error.kind() != io::ErrorKind::NotFound {
             let path = path.to_string_lossy();
             let detail = plain(error);
-            self.problems.push(one_line(&format!(
+            self.complain(format_args!(
                 "cannot look into {path}: {detail}; what lies there is not processed"
-            )));
+            ));
         }
     }
-}
 
-/// The kind of file system `dir` lies on, if it is one on which other hosts or a user-space process change files
-/// without an event: such folders are scanned. `None` for local ones, and where the system does not say.
-///
-/// FUSE counts, though mergerfs and ntfs-3g are local: changes beside the mount give no event, and virtiofs
-/// calls itself FUSE.
-pub fn network_kind(dir: &Path) -> Option<&'static str> {
-    let stat = rustix::fs::statfs(dir).ok()?;
-    // The type's width and sign depend on the architecture; the numbers are 32 bits.
-    kind_of(stat.f_type as u64 & 0xffff_ffff)
-}
-
-fn kind_of(magic: u64) -> Option<&'static str> {
-    Some(match magic {
-        0x6969 => "nfs",
-        0x517B => "smb",
-        0xFF53_4D42 => "cifs",
-        0xFE53_4D42 => "smb2",
-        0x6573_5546 => "fuse",
-        0x0102_1997 => "9p",
-        0x00C3_6400 => "ceph",
-        0x5346_414F | 0x6B41_4653 => "afs",
-        0x7375_7245 => "coda",
-        0x786F_4256 => "vboxsf",
-        0x0BD0_0BD0 => "lustre",
-        0x7461_636F => "ocfs2",
-        0x0116_1970 => "gfs2",
-        _ => return None,
-    })
+    fn complain(&mut self, problem: std::fmt::Arguments<'_>) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(one_line(&problem.to_string()));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -281,6 +227,7 @@ mod tests {
             &mut Wanted {
                 input,
                 filter: &NameFilter::new(&folder_at(input)).unwrap(),
+                chained: &[input.join("chained")],
                 keep: &mut |_| true,
                 limit,
                 halt: &AtomicBool::new(false),
@@ -366,6 +313,25 @@ mod tests {
     }
 
     #[test]
+    fn results_are_no_sources_whoever_made_them_unless_the_configuration_makes_a_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["", "theirs", "chained", "chained/theirs"] {
+            std::fs::create_dir_all(dir.path().join(folder).join(".upscaled/jobs")).unwrap();
+            std::fs::write(dir.path().join(folder).join("a.jpg"), "x").unwrap();
+        }
+        let found = scan(dir.path(), "", 9).unwrap();
+        assert_eq!(names(&found), ["a.jpg", "chained/a.jpg"].map(Path::new));
+        assert_eq!(found.problems.len(), 2, "{:?}", found.problems);
+        assert!(
+            found
+                .problems
+                .iter()
+                .all(|problem| problem.contains("holds results of upscaled"))
+        );
+        assert!(scan(dir.path(), "theirs", 9).unwrap().files.is_empty());
+    }
+
+    #[test]
     fn a_forbidden_directory_is_a_problem_and_the_rest_is_still_found() {
         let dir = tempfile::tempdir().unwrap();
         let forbidden = dir.path().join("forbidden");
@@ -378,21 +344,6 @@ mod tests {
         std::fs::set_permissions(&forbidden, std::fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(names(&found), [Path::new("a.jpg")]);
         assert_eq!(found.problems.is_empty(), allowed, "{:?}", found.problems);
-    }
-
-    #[test]
-    fn a_folder_made_anew_is_another_one_even_under_the_same_inode_number() {
-        let dir = tempfile::tempdir().unwrap();
-        let input = dir.path().join("in");
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            std::fs::create_dir(&input).unwrap();
-            let id = RootId::read(&input).unwrap();
-            assert_eq!(RootId::read(&input).unwrap(), id);
-            assert!(!seen.contains(&id), "{id:?} was seen before");
-            seen.push(id);
-            std::fs::remove_dir(&input).unwrap();
-        }
     }
 
     #[test]
@@ -412,14 +363,5 @@ mod tests {
                 .to_string()
                 .contains("is not a directory")
         );
-    }
-
-    #[test]
-    fn network_file_systems_are_told_from_local_ones() {
-        assert_eq!(kind_of(0xFE53_4D42), Some("smb2"));
-        assert_eq!(kind_of(0x6573_5546), Some("fuse"));
-        for local in [0xEF53, 0x0102_1994, 0x5846_5342, 0x9123_683E, 0x794C_7630] {
-            assert_eq!(kind_of(local), None);
-        }
     }
 }

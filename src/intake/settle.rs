@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::clock::Monotonic;
 use crate::fs::FileIdentity;
 
-/// Candidates that wait at the same time, about 20 MB of paths. What does not fit is found by a later scan.
+/// Candidates of one folder that wait at the same time, about 20 MB of paths. What does not fit is found by a scan as
+/// soon as half of them are through.
 pub const MAX_CANDIDATES: usize = 65_536;
 
 /// Shortest pause before a refused candidate is looked at again, for folders with a very short settle time.
@@ -158,17 +159,20 @@ impl Settler {
         }
     }
 
-    /// Hands out at most `at_most` candidates whose time has come, the longest waiting first. Each must be
-    /// given back by [`Settler::settled`] or [`Settler::refuse`] and is not handed out again before.
-    pub fn due(&mut self, now: Monotonic, at_most: usize) -> Vec<Candidate> {
+    /// Hands out candidates whose time has come, the longest waiting first: at most `at_most`, and none more once
+    /// they come to `bytes`. Each must be given back by [`Settler::settled`] or [`Settler::refuse`] and is not
+    /// handed out again before.
+    pub fn due(&mut self, now: Monotonic, at_most: usize, bytes: u64) -> Vec<Candidate> {
         let mut due = Vec::new();
-        while due.len() < at_most {
+        let mut size: u64 = 0;
+        while due.len() < at_most && size < bytes {
             let Some(first) = self.timers.first_entry().filter(|first| first.key().0 <= now) else {
                 break;
             };
             let rel = first.remove();
             if let Some(entry) = self.entries.get_mut(&rel) {
                 entry.timer = None;
+                size = size.saturating_add(entry.identity.size);
                 due.push(Candidate {
                     rel,
                     identity: entry.identity,
@@ -267,9 +271,9 @@ mod tests {
         assert_eq!(settler.observe(a, version(1), at(5)), Observed::Unchanged);
         assert_eq!(settler.observe(a, version(2), at(9)), Observed::Restarted);
         assert_eq!(settler.next_due(), Some(at(11)));
-        assert_eq!(&*settler.due(at(18), 9)[0].rel, b);
-        assert!(settler.due(at(18), 9).is_empty());
-        let due = settler.due(at(19), 9);
+        assert_eq!(&*settler.due(at(18), 9, u64::MAX)[0].rel, b);
+        assert!(settler.due(at(18), 9, u64::MAX).is_empty());
+        let due = settler.due(at(19), 9, u64::MAX);
         assert_eq!((&*due[0].rel, due[0].identity), (a, version(2)));
     }
 
@@ -277,9 +281,12 @@ mod tests {
     fn a_file_that_changes_during_its_check_waits_again_and_is_not_lost() {
         let mut settler = Settler::new(SETTLE);
         settler.observe(Path::new("a"), version(1), at(0));
-        let checked = settler.due(at(10), 1).remove(0);
+        let checked = settler.due(at(10), 1, u64::MAX).remove(0);
         settler.observe(Path::new("a"), version(2), at(12));
-        assert!(settler.due(at(60), 1).is_empty(), "never checked twice at once");
+        assert!(
+            settler.due(at(60), 1, u64::MAX).is_empty(),
+            "never checked twice at once"
+        );
         settler.settled(&checked);
         assert_eq!(settler.next_due(), Some(at(22)));
     }
@@ -288,12 +295,12 @@ mod tests {
     fn a_file_that_was_forgotten_and_found_again_during_its_check_keeps_one_timer() {
         let mut settler = Settler::new(SETTLE);
         settler.observe(Path::new("a"), version(1), at(0));
-        let checked = settler.due(at(10), 1).remove(0);
+        let checked = settler.due(at(10), 1, u64::MAX).remove(0);
         settler.forget(Path::new("a"));
         settler.observe(Path::new("a"), version(2), at(12));
         settler.refuse(&checked, at(13));
-        assert_eq!(settler.due(at(22), 9).len(), 1);
-        assert_eq!(settler.due(at(99), 9).len(), 0);
+        assert_eq!(settler.due(at(22), 9, u64::MAX).len(), 1);
+        assert_eq!(settler.due(at(99), 9, u64::MAX).len(), 0);
     }
 
     #[test]
@@ -302,7 +309,7 @@ mod tests {
         settler.observe(Path::new("a"), version(1), at(0));
         let mut now = 10;
         for pause in [10, 20, 40, 60, 60] {
-            let refused = settler.due(at(now), 1).remove(0);
+            let refused = settler.due(at(now), 1, u64::MAX).remove(0);
             assert_eq!(refused.quiet_since, at(0));
             settler.refuse(&refused, at(now));
             now += pause;
@@ -313,11 +320,23 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_ends_with_the_file_that_makes_it_large() {
+        let mut settler = Settler::new(SETTLE);
+        for (name, size) in [("a", 5), ("b", 9), ("c", 1), ("d", 1)] {
+            settler.observe(Path::new(name), version(size), at(0));
+        }
+        let batches = [9, 9, 9].map(|_| settler.due(at(10), 9, 10).len());
+        assert_eq!(batches, [2, 2, 0]);
+        settler.observe(Path::new("huge"), version(u64::MAX), at(10));
+        assert_eq!(settler.due(at(20), 9, 10).len(), 1, "one is always handed out");
+    }
+
+    #[test]
     fn an_aged_file_waits_only_for_the_rest() {
         let mut settler = Settler::new(SETTLE);
         settler.observe_aged(Path::new("old"), version(1), Duration::from_secs(99), at(5));
         settler.observe_aged(Path::new("young"), version(1), Duration::from_secs(4), at(5));
-        assert_eq!(settler.due(at(5), 9).len(), 1);
+        assert_eq!(settler.due(at(5), 9, u64::MAX).len(), 1);
         assert_eq!(settler.next_due(), Some(at(11)));
     }
 
@@ -381,7 +400,7 @@ mod tests {
                     }
                     Step::Wait(seconds) => now += seconds,
                     Step::Due(at_most) => {
-                        let due = settler.due(at(now), at_most);
+                        let due = settler.due(at(now), at_most, u64::MAX);
                         prop_assert!(due.len() <= at_most);
                         for candidate in due {
                             let (n, since) = model[&candidate.rel.display().to_string()];
@@ -408,7 +427,7 @@ mod tests {
                 prop_assert_eq!(settler.len(), model.len());
             }
             // Nothing is lost either: all that is left comes due.
-            let left = settler.due(at(now + 100), usize::MAX).len();
+            let left = settler.due(at(now + 100), usize::MAX, u64::MAX).len();
             prop_assert_eq!(left + checking.len(), model.len());
         }
     }

@@ -1,6 +1,7 @@
 //! Owns the work that the loop of a folder sends off: the survey (is the folder there, watch it, then scan it) and
 //! the look at what events name. Never keeps anything between two calls.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,8 +10,8 @@ use crate::fs::FileIdentity;
 use crate::queue::QueueError;
 
 use super::FolderIntake;
-use super::scan::{self, Found, Offline, RootId, Scan, Wanted};
-use super::settle::MAX_CANDIDATES;
+use super::place::{self, Offline, RootId};
+use super::scan::{self, Found, Scan, Wanted, is_result_folder};
 use super::watch::{FsEvent, Watch};
 
 /// How a survey begins.
@@ -48,19 +49,21 @@ pub(super) enum Survey {
 ///
 /// May be dropped at any await.
 pub(super) async fn survey(ctx: Arc<FolderIntake>, plan: Plan, halt: Arc<AtomicBool>) -> Survey {
-    let known = match ctx.store.known_in_folder(&ctx.folder.name).await {
+    let known = match ctx.store.known_files(&ctx.folder.name, &ctx.recipe).await {
         Ok(known) => known,
         Err(error) => return Survey::Ledger(error),
     };
     let surveyed = tokio::task::spawn_blocking(move || {
         let root = RootId::read(&ctx.folder.input)?;
-        let network = scan::network_kind(&ctx.folder.input);
+        place::refuse_own_output(&ctx.folder.input, &ctx.folder.output)?;
+        let network = place::network_kind(&ctx.folder.input);
         let watch = (plan.watch_again || plan.root != Some(root)).then(|| open_watch(&ctx, network));
         let mut wanted = Wanted {
             input: &ctx.folder.input,
             filter: &ctx.filter,
-            keep: &mut |found| !ctx.has(known.get(&found.rel), &found.identity),
-            limit: MAX_CANDIDATES,
+            chained: &ctx.chained,
+            keep: &mut |found| !known.contains(&found.rel, &found.identity),
+            limit: ctx.candidates,
             halt: &halt,
         };
         let scan = scan::walk(&mut wanted, Path::new(""))?;
@@ -112,9 +115,12 @@ pub(super) struct Looked {
 pub(super) async fn look_at(ctx: Arc<FolderIntake>, batch: Vec<FsEvent>, halt: Arc<AtomicBool>) -> Looked {
     let looked = tokio::task::spawn_blocking(move || {
         let mut looked = Looked::default();
+        let mut results = Results::default();
         for event in batch {
             match event {
-                FsEvent::Touched(path) | FsEvent::Directory(path) => looked.path(&ctx, path, &halt),
+                FsEvent::Touched(path) | FsEvent::Directory(path) => {
+                    looked.path(&ctx, path, &mut results, &halt);
+                }
                 FsEvent::Rescan | FsEvent::RootGone | FsEvent::Blind(_) => looked.rescan = true,
             }
         }
@@ -128,7 +134,7 @@ pub(super) async fn look_at(ctx: Arc<FolderIntake>, batch: Vec<FsEvent>, halt: A
 }
 
 impl Looked {
-    fn path(&mut self, ctx: &FolderIntake, path: PathBuf, halt: &AtomicBool) {
+    fn path(&mut self, ctx: &FolderIntake, path: PathBuf, results: &mut Results, halt: &AtomicBool) {
         let Ok(rel) = path.strip_prefix(&ctx.folder.input) else {
             return;
         };
@@ -138,7 +144,7 @@ impl Looked {
             return;
         }
         let (as_file, as_dir) = (ctx.filter.accepts_file(rel), ctx.filter.accepts_dir(rel));
-        if !as_file && !as_dir {
+        if (!as_file && !as_dir) || results.hold(ctx, rel) {
             return;
         }
         match path.symlink_metadata() {
@@ -161,16 +167,45 @@ impl Looked {
         let mut wanted = Wanted {
             input: &ctx.folder.input,
             filter: &ctx.filter,
+            chained: &ctx.chained,
             keep: &mut |_| true,
-            limit: MAX_CANDIDATES,
+            limit: ctx.candidates,
             halt,
         };
         match scan::walk(&mut wanted, rel) {
             Ok(scan) => {
                 self.found.extend(scan.files);
                 self.problems.extend(scan.problems);
+                self.rescan |= scan.more;
             }
             Err(_) => self.rescan = true,
         }
+    }
+}
+
+/// Which directories of one batch of events hold results; each is looked at once.
+#[derive(Debug, Default)]
+struct Results {
+    judged: HashMap<PathBuf, bool>,
+}
+
+impl Results {
+    /// Whether a directory above `rel` does. One that is the event itself is judged by the walk.
+    fn hold(&mut self, ctx: &FolderIntake, rel: &Path) -> bool {
+        let above = rel
+            .ancestors()
+            .skip(1)
+            .take_while(|dir| !dir.as_os_str().is_empty());
+        for dir in above {
+            let judge = || is_result_folder(&ctx.folder.input.join(dir), &ctx.folder.input, &ctx.chained);
+            let holds = match self.judged.get(dir) {
+                Some(holds) => *holds,
+                None => *self.judged.entry(dir.to_owned()).or_insert_with(judge),
+            };
+            if holds {
+                return true;
+            }
+        }
+        false
     }
 }

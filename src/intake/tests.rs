@@ -97,6 +97,7 @@ impl Place {
         let ctx = FolderIntake {
             filter: NameFilter::new(&folder).unwrap(),
             folder,
+            chained: Vec::new(),
             recipe: [7; 32],
             store: Store::open(&dir.path().join("state"), Arc::clone(&clock))
                 .await
@@ -105,6 +106,7 @@ impl Place {
             source: Arc::new(NotifySource),
             plan_output: Arc::new(|rel| Ok(rel.with_extension("out.png"))),
             looks_complete: ends,
+            candidates: settle::MAX_CANDIDATES,
             hashing: hashing_permits(),
             on_admitted: Arc::new(move |admitted| drop(sender.send(admitted.clone()))),
         };

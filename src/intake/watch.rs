@@ -52,6 +52,12 @@ pub enum WatchError {
         /// A limit that should do.
         suggested: u64,
     },
+    /// The kernel's limit on those who watch.
+    #[error(
+        "all inotify instances of this user are taken; found by scans until there are more: \
+         sysctl -w fs.inotify.max_user_instances=1024, then `upscaled rescan`"
+    )]
+    Instances,
     /// Anything else.
     #[error("the file system gives no events ({detail}); found by scans")]
     Other {
@@ -75,9 +81,7 @@ impl WatchError {
     fn from_notify(error: &notify::Error) -> Self {
         match &error.kind {
             ErrorKind::MaxFilesWatch => Self::limit(),
-            ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE) => Self::Other {
-                detail: "too many inotify instances; sysctl -w fs.inotify.max_user_instances=1024".to_owned(),
-            },
+            ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE) => Self::Instances,
             ErrorKind::Io(error) => Self::Other { detail: plain(error) },
             _ => Self::Other {
                 detail: one_line(&error.to_string()),

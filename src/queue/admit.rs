@@ -54,22 +54,40 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.source, row.known)).collect())
     }
 
-    /// Takes in a stable, hashed file. One transaction: the job, what lies at the source path, and the end of
-    /// older jobs for the same path whose content is gone from it.
+    /// Takes in a stable, hashed file: [`Store::admit_many`] of one.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn admit(&self, new: &NewJob) -> Result<Admission, QueueError> {
+        let admissions = self.admit_many(std::slice::from_ref(new)).await?;
+        admissions
+            .into_iter()
+            .next()
+            .ok_or(sqlx::Error::RowNotFound)
+            .at(self)
+    }
+
+    /// Takes in stable, hashed files, in their order. One transaction, so one wait for the disk, and all or none:
+    /// for each the job, what lies at the source path, and the end of older jobs for the same path whose content
+    /// is gone from it.
+    ///
+    /// # Errors
+    /// Those of the database; nothing was taken in then.
+    pub async fn admit_many(&self, new: &[NewJob]) -> Result<Vec<Admission>, QueueError> {
         let now = self.now_ms();
         let mut writer = self.writer().await?;
         let mut tx = self.begin(&mut writer).await?;
-        let admission = admit(&mut tx, new, now).await.at(self)?;
-        withdraw_others(&mut tx, new, admission.id(), now)
-            .await
-            .at(self)?;
-        remember_source(&mut tx, new, admission.id()).await.at(self)?;
+        let mut admissions = Vec::with_capacity(new.len());
+        for new in new {
+            let admission = admit(&mut tx, new, now).await.at(self)?;
+            withdraw_others(&mut tx, new, admission.id(), now)
+                .await
+                .at(self)?;
+            remember_source(&mut tx, new, admission.id()).await.at(self)?;
+            admissions.push(admission);
+        }
         tx.commit().await.at(self)?;
-        Ok(admission)
+        Ok(admissions)
     }
 }
 

@@ -24,6 +24,7 @@ mod claim;
 mod error;
 mod history;
 pub mod job;
+mod known;
 pub mod lock;
 mod query;
 mod recover;
@@ -39,6 +40,7 @@ pub use job::{
     Admission, Attempt, Claim, Counts, Digest, Filter, Interrupted, Job, JobId, JobOutcome, Known, NewJob,
     Pause, Publishing, Renewal, Resolution, ResultOwner, State, Steered,
 };
+pub use known::KnownFiles;
 pub use lock::InstanceLock;
 pub use recover::recover;
 pub use store::Store;

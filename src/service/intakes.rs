@@ -14,6 +14,7 @@ use crate::codec::{Ending, ends_properly};
 use crate::config::{Folder, planned_output};
 use crate::error::{Fault, Reason, ReasonCode};
 use crate::inference::ModelCard;
+use crate::intake::settle::MAX_CANDIDATES;
 use crate::intake::{
     FolderIntake, IntakeStatus, NameFilter, NotifySource, OnceSummary, hashing_permits, scan_once,
     watch_folder,
@@ -230,8 +231,14 @@ fn intake(
         .ok()?;
     let (recipe, scale) = (folder.recipe.clone(), model.scale.to_string());
     let told = Arc::clone(shared);
+    let config = shared.config();
+    let others = config
+        .folders
+        .iter()
+        .filter(|other| other.output != folder.output);
     Some(FolderIntake {
         folder: folder.clone(),
+        chained: others.map(|other| other.output.clone()).collect(),
         filter,
         recipe: recipe_hash(folder, &model.sha256),
         store: shared.store.clone(),
@@ -241,6 +248,7 @@ fn intake(
             planned_output(&recipe, source, &scale).map_err(|error| error.to_string())
         }),
         looks_complete: |path| Ok(ends_properly(path)? != Ending::Incomplete),
+        candidates: MAX_CANDIDATES,
         hashing: Arc::clone(hashing),
         on_admitted: Arc::new(move |admitted| match admitted.admission {
             Admission::New(id) | Admission::Requeued(id) => {

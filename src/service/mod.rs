@@ -323,7 +323,7 @@ impl House {
     /// change while it is held.
     async fn reload(&mut self, path: &Path, intakes: &mut Intakes) {
         watchdog::reloading();
-        match Config::load(path) {
+        match Config::load_to_watch(path) {
             Err(error) => {
                 for problem in error.to_string().lines() {
                     tracing::error!("{problem}");

@@ -19,9 +19,9 @@ use crate::pipeline::executor::DeviceFacts;
 use crate::queue::{Counts, Job, Pause, QueueError};
 use crate::report::DOCUMENT_VERSION;
 use crate::status::{
-    CountsDocument, CurrentDocument, DeviceDocument, FolderDocument, FolderReport, MemoryDocument,
-    PausedDocument, RecentDocument, ServiceSnapshot, ServiceState, StatusWriter, Tenancy, WatchMode,
-    clock_time,
+    CountsDocument, CurrentDocument, DeviceDocument, FolderDocument, FolderReport, IntakeReport,
+    MemoryDocument, PausedDocument, RecentDocument, ServiceSnapshot, ServiceState, StatusWriter, Tenancy,
+    WatchMode, clock_time,
 };
 
 /// The contract's "at most once a second".
@@ -176,13 +176,7 @@ impl Overview {
         };
         FolderReport {
             document,
-            watch: intake.as_ref().map(|intake| match intake.mode {
-                Mode::Events => WatchMode::Events,
-                Mode::Scan => WatchMode::Scan,
-            }),
-            watch_reason: intake.as_ref().and_then(|intake| intake.why.clone()),
-            last_event_at: intake.as_ref().and_then(|intake| intake.last_event_at),
-            last_scan_at: intake.as_ref().and_then(|intake| intake.last_scan_at),
+            intake: intake.as_ref().map(intake_report).unwrap_or_default(),
         }
     }
 
@@ -248,6 +242,31 @@ impl Overview {
             writers
         })
         .await;
+    }
+}
+
+fn intake_report(intake: &IntakeStatus) -> IntakeReport {
+    let (watch, without_reason) = match (intake.mode, &intake.offline) {
+        (Mode::Events, _) => (WatchMode::Events, None),
+        (Mode::Scan, Some(offline)) => (WatchMode::Scan, Some(offline.clone())),
+        (Mode::Scan, None) => (
+            WatchMode::Scan,
+            Some("the first scan has not ended yet".to_owned()),
+        ),
+    };
+    IntakeReport {
+        watch: Some(watch),
+        watch_reason: intake
+            .why
+            .clone()
+            .or_else(|| intake.unwatched.clone())
+            .or(without_reason),
+        last_event_at: intake.last_event_at,
+        last_scan_at: intake.last_scan_at,
+        last_scan_ms: intake
+            .last_scan_took
+            .map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        problem: intake.problem.clone(),
     }
 }
 

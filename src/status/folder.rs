@@ -181,14 +181,27 @@ pub struct FolderReport {
     /// The keys of `status.json`.
     #[serde(flatten)]
     pub document: FolderDocument,
+    /// How intake fares.
+    #[serde(flatten)]
+    pub intake: IntakeReport,
+}
+
+/// How a folder notices new files, and how that goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntakeReport {
     /// How it notices new files; null while no service runs.
     pub watch: Option<WatchMode>,
-    /// Why by scans alone.
+    /// Why by scans alone, or which part of it is.
     pub watch_reason: Option<String>,
     /// When the kernel last told of a change.
     pub last_event_at: Option<Timestamp>,
     /// When the last full scan ended.
     pub last_scan_at: Option<Timestamp>,
+    /// How long it took, milliseconds.
+    pub last_scan_ms: Option<u64>,
+    /// What a person should look at: a file or directory that cannot be read, a name without a place for its result.
+    /// Null once a scan found no more of it.
+    pub problem: Option<String>,
 }
 
 /// A time to come as a person in the room says it: `22:00`, `Mon 22:00` for another day of the week, else the date.

@@ -20,8 +20,8 @@ mod tests;
 
 pub use error::StatusError;
 pub use folder::{
-    CountsDocument, CurrentDocument, FolderDocument, FolderReport, PausedDocument, RecentDocument,
-    ServiceState, StatusWriter, WatchMode, clock_time,
+    CountsDocument, CurrentDocument, FolderDocument, FolderReport, IntakeReport, PausedDocument,
+    RecentDocument, ServiceState, StatusWriter, WatchMode, clock_time,
 };
 pub use jobs::{JobFileWalk, JobFiles, sidecar_error_text};
 pub use service::{DeviceDocument, MemoryDocument, ServiceSnapshot};

@@ -1,5 +1,5 @@
-//! Owns the checks of directories: the state directory, the ledger in it, the folders, the kernel's watches. What
-//! it writes to see whether it can, it removes.
+//! Owns the checks of directories: the state directory, the ledger in it, the folders. What it writes to see whether
+//! it can, it removes.
 
 use std::path::{Path, PathBuf};
 
@@ -185,56 +185,6 @@ fn try_writing(dir: &Path) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Directories counted at most: beyond every limit of inotify in use, and a second's work.
-const COUNTED_MAX: u64 = 200_000;
-
-/// Whether the kernel grants a watch for each watched directory.
-pub fn watches(config: &Config) -> Option<Check> {
-    const NAME: &str = "watches";
-    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_watches";
-    if config.folders.is_empty() {
-        return None;
-    }
-    let limit: u64 = std::fs::read_to_string(LIMIT).ok()?.trim().parse().ok()?;
-    let needed: u64 = config
-        .folders
-        .iter()
-        .map(|folder| {
-            if folder.recursive {
-                directories(&folder.input)
-            } else {
-                1
-            }
-        })
-        .sum();
-    let detail = format!("{needed} directories to watch, the system's limit for this user is {limit}");
-    if needed <= limit / 10 * 8 {
-        return Some(Check::ok(NAME, detail));
-    }
-    let wanted = (needed * 2).next_power_of_two();
-    let remedy =
-        format!("sysctl fs.inotify.max_user_watches={wanted}; without it the scans find new files later");
-    Some(Check::warn(NAME, detail, remedy))
-}
-
-/// Directories in a tree, itself included; links are not followed.
-fn directories(root: &Path) -> u64 {
-    let mut pending = vec![root.to_owned()];
-    let mut count = 0;
-    while let Some(dir) = pending.pop() {
-        count += 1;
-        if count >= COUNTED_MAX {
-            break;
-        }
-        let Ok(entries) = std::fs::read_dir(&dir) else {
-            continue;
-        };
-        let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-        pending.extend(entries.flatten().filter(is_dir).map(|entry| entry.path()));
-    }
-    count
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,13 +218,5 @@ mod tests {
         let check = space("x".to_owned(), dir.path(), u64::MAX);
         assert_eq!(check.result, Verdict::Fail);
         assert!(check.detail.contains("min_free"));
-    }
-
-    #[test]
-    fn a_tree_is_counted_without_following_links() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
-        std::os::unix::fs::symlink(dir.path(), dir.path().join("a/loop")).unwrap();
-        assert_eq!(directories(dir.path()), 3);
     }
 }

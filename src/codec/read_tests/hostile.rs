@@ -124,6 +124,15 @@ fn a_file_whose_space_was_reserved_before_it_was_filled_is_not_complete() {
         let path = folder.file(name, &bytes);
         assert_eq!(ends_properly(&path).unwrap(), Ending::Incomplete, "{name}");
     }
+    let path = folder.file("nothing-yet.png", &[0; 4096]);
+    assert_eq!(ends_properly(&path).unwrap(), Ending::Incomplete);
+    // What follows its beginning makes no sense as a PNG, and is not damaged for that.
+    let mut begun = encoded(&picture(64, 64), ImageFormat::Png);
+    let third = begun.len() / 3;
+    begun.resize(begun.len() + 4096, 0);
+    begun[third..].fill(0);
+    let path = folder.file("begun.png", &begun);
+    assert_eq!(ends_properly(&path).unwrap(), Ending::Incomplete);
 }
 
 #[test]

@@ -312,7 +312,12 @@ async fn a_check_that_panics_costs_one_file_its_turn_and_nobody_else() {
     let mut running = place.run_and_look().await;
     running.drop_file("evil.jpg", "x");
     let status = running.until(|status| status.problem.is_some()).await;
-    assert!(status.problem.unwrap().starts_with("cannot examine evil.jpg"));
+    assert!(
+        status
+            .problem
+            .unwrap()
+            .contains("evil.jpg: the check of its structure failed")
+    );
     running.drop_file("good.jpg", "y");
     running.admits(&["good.jpg"]).await;
     running.end().await;
@@ -331,4 +336,74 @@ async fn a_file_that_stays_incomplete_is_taken_in_after_ten_minutes_so_that_its_
         Path::new("cut.jpg")
     );
     assert!(running.ctx.clock.monotonic().since(start) >= Duration::from_secs(600));
+}
+
+#[tokio::test]
+async fn more_new_files_than_fit_are_all_taken_in_without_waiting_for_the_next_scan() {
+    let mut place = Place::new(20).await;
+    // Scans are an hour apart.
+    place.ctx.source = Arc::new(Script::default());
+    place.ctx.candidates = 8;
+    let names: Vec<String> = (0..50).map(|n| format!("{n}/{n}.jpg")).collect();
+    for name in &names {
+        std::fs::create_dir_all(place.input(name).parent().unwrap()).unwrap();
+        place.drop_file(name, name);
+    }
+    let mut running = place.run().await;
+    running
+        .admits(&names.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    assert_eq!(running.end().await.jobs().await.len(), names.len());
+}
+
+#[tokio::test]
+async fn a_file_that_the_ledger_cannot_live_with_keeps_no_other_out() {
+    let mut place = Place::new(20).await;
+    // A place for its result that the ledger's own rules refuse.
+    place.ctx.plan_output = Arc::new(|rel| match rel.ends_with("evil.jpg") {
+        true => Ok(PathBuf::new()),
+        false => Ok(rel.to_owned()),
+    });
+    for name in ["a.jpg", "evil.jpg", "z.jpg"] {
+        place.drop_file(name, name);
+    }
+    let mut running = place.run().await;
+    running.admits(&["a.jpg", "z.jpg"]).await;
+    running.until(|status| status.problem.is_some()).await;
+    assert_eq!(running.end().await.jobs().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_that_does_not_answer_holds_up_no_other_folder_for_long() {
+    let mut place = Place::new(10).await;
+    place.ctx.source = Arc::new(Script::default());
+    // Others are reading, and never end.
+    place.ctx.hashing = Arc::new(Semaphore::new(0));
+    place.drop_file("a.jpg", "one");
+    let mut running = place.run().await;
+    assert_eq!(
+        running.place.admitted.recv().await.unwrap().source,
+        Path::new("a.jpg")
+    );
+}
+
+#[tokio::test]
+async fn results_below_the_input_are_not_taken_whether_a_scan_or_an_event_finds_them() {
+    let mut place = Place::new(20).await;
+    place.ctx.chained = vec![place.input("chain")];
+    for dir in ["theirs/2024", "theirs/.upscaled", "chain/.upscaled"] {
+        std::fs::create_dir_all(place.input(dir)).unwrap();
+    }
+    place.drop_file("theirs/2024/scanned.jpg", "x");
+    let mut running = place.run_and_look().await;
+    running.drop_file("theirs/2024/told.jpg", "y");
+    running.drop_file("chain/link.jpg", "z");
+    running.admits(&["chain/link.jpg"]).await;
+    running.until_idle().await;
+    let problem = running.status.borrow().problem.clone().unwrap();
+    assert!(problem.contains("theirs holds results of upscaled"), "{problem}");
+    assert_eq!(
+        running.end().await.only_job().await.source,
+        Path::new("chain/link.jpg")
+    );
 }

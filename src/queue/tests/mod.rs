@@ -3,6 +3,7 @@
 mod admit;
 mod adopt;
 mod aside;
+mod batch;
 mod claim;
 mod endings;
 mod history;

@@ -154,15 +154,18 @@ fn a_block_and_a_pause_say_why_and_until_when() {
 fn the_report_adds_how_the_folder_is_watched() {
     let report = FolderReport {
         document: folder_document(),
-        watch: Some(WatchMode::Events),
-        watch_reason: None,
-        last_event_at: Some(at("2026-11-23T08:00:00Z")),
-        last_scan_at: None,
+        intake: IntakeReport {
+            watch: Some(WatchMode::Events),
+            last_event_at: Some(at("2026-11-23T08:00:00Z")),
+            ..IntakeReport::default()
+        },
     };
     let value = json!(report);
     assert_eq!(value["watch"], "events");
     assert_eq!(value["last_event_at"], "2026-11-23T08:00:00Z");
-    assert_eq!(value["last_scan_at"], Value::Null);
+    for unknown in ["watch_reason", "last_scan_at", "last_scan_ms", "problem"] {
+        assert_eq!(value[unknown], Value::Null);
+    }
     assert_eq!(value["folder"], "photos");
     assert_eq!(serde_json::from_value::<FolderReport>(value).unwrap(), report);
 }
@@ -282,10 +285,13 @@ fn the_snapshot_survives_the_way_to_the_command_line() {
         },
         folders: vec![FolderReport {
             document: folder_document(),
-            watch: Some(WatchMode::Scan),
-            watch_reason: Some("a network share".into()),
-            last_event_at: None,
-            last_scan_at: Some(at("2026-11-23T07:59:30Z")),
+            intake: IntakeReport {
+                watch: Some(WatchMode::Scan),
+                watch_reason: Some("a network share".into()),
+                last_scan_at: Some(at("2026-11-23T07:59:30Z")),
+                last_scan_ms: Some(17),
+                ..IntakeReport::default()
+            },
         }],
     };
     snapshot.write(&RealFilesystem::shared(), &state_dir).unwrap();
