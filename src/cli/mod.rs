@@ -6,6 +6,7 @@
 
 mod args;
 mod config;
+mod confine;
 mod doctor;
 mod exit;
 mod jobs;

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use super::read::{
     auto, boolean, device_ids, distinct, folder_name, found, list, model, or_word, path, patterns, pixels,
-    px, scale, size, text, time, whole, word,
+    px, scale, size, text, time, umask, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
 use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check};
@@ -23,6 +23,8 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "shutdown_grace",
     "job_timeout",
     "min_free",
+    "umask",
+    "sandbox",
     "runtime",
     "memory",
     "folder",
@@ -121,6 +123,8 @@ fn read_config(root: &Table, base: &Path, problems: &mut Vec<String>) -> Config 
         shutdown_grace: top.value("shutdown_grace", default.shutdown_grace, |v| time(v, GRACE)),
         job_timeout: top.value("job_timeout", default.job_timeout, |v| time(v, JOB_TIMEOUT)),
         min_free_bytes: top.value("min_free", default.min_free_bytes, |v| size(v, 1)),
+        umask: top.value("umask", default.umask, |v| auto(v, umask)),
+        sandbox: top.value("sandbox", default.sandbox, word),
         runtime: default.runtime,
         memory: default.memory,
         folders: Vec::new(),

@@ -19,6 +19,10 @@ pub struct Config {
     pub job_timeout: Duration,
     /// The queue waits below this many free bytes in an output folder.
     pub min_free_bytes: u64,
+    /// Mode bits that new files of ours lack; `None`: the process's own umask.
+    pub umask: Option<u16>,
+    /// Whether the kernel is asked to hold the service to its folders.
+    pub sandbox: SandboxMode,
     /// Where and on what inference runs.
     pub runtime: RuntimeConfig,
     /// What it may hold.
@@ -34,6 +38,8 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(20),
             job_timeout: Duration::from_secs(30 * 60),
             min_free_bytes: 1 << 30,
+            umask: None,
+            sandbox: SandboxMode::Auto,
             runtime: RuntimeConfig::default(),
             memory: MemoryConfig::default(),
             folders: Vec::new(),
@@ -46,6 +52,15 @@ impl Config {
     pub fn folder(&self, name: &str) -> Option<&Folder> {
         self.folders.iter().find(|folder| folder.name == name)
     }
+}
+
+/// `sandbox`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxMode {
+    /// As far as the kernel can.
+    Auto,
+    /// Not at all.
+    Off,
 }
 
 /// `[runtime]`

@@ -67,6 +67,11 @@ impl Config {
             entry("shutdown_grace", values::show_time(self.shutdown_grace)),
             entry("job_timeout", values::show_time(self.job_timeout)),
             entry("min_free", values::show_size(self.min_free_bytes)),
+            match self.umask {
+                Some(bits) => entry("umask", format!("{bits:04o}")),
+                None => entry("umask", "auto"),
+            },
+            entry("sandbox", self.sandbox.word()),
         ]
     }
 

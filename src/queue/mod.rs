@@ -35,7 +35,7 @@ pub use job::{
 };
 pub use lock::InstanceLock;
 pub use recover::recover;
-pub use store::Store;
+pub use store::{Store, prepare_state_dir};
 
 #[cfg(test)]
 mod tests;

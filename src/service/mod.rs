@@ -18,6 +18,7 @@ mod ground;
 mod intakes;
 mod overview;
 mod queueing;
+mod reach;
 mod shared;
 mod signals;
 mod start;
@@ -32,11 +33,14 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::config::{Config, Provider};
 use crate::error::{Reason, ReasonCode};
-use crate::inference::{Catalogue, SessionSettings};
+use crate::fs::set_umask;
+use crate::inference::{Catalogue, Runtime, SessionSettings};
 use crate::pipeline::executor::{DeviceFacts, ExecutorSettings};
 use crate::publish::{Instance, Publisher};
 use crate::queue::{InstanceLock, Store};
+use crate::sandbox;
 
+pub use environment::prepare_output;
 pub use error::ServiceError;
 pub use ground::{Ground, MakeExecutor};
 pub use signals::Wish;
@@ -99,9 +103,14 @@ pub async fn serve(
         "started"
     );
 
+    let mut out_of_reach = std::pin::pin!(reach::out_of_reach(Arc::clone(&shared)));
     let outcome = loop {
         tokio::select! {
             outcome = &mut worker => break joined(outcome),
+            error = &mut out_of_reach => {
+                stop.send_replace(true);
+                break joined(worker.await).and(Err(error));
+            }
             wish = wishes.recv() => match wish {
                 Some(Wish::Rescan) => intakes.rescan(&shared),
                 Some(Wish::Reload) => house.reload(&config_path, &mut intakes).await,
@@ -260,6 +269,7 @@ impl House {
             blocks: blocks::Blocks::default(),
             work: Notify::new(),
             news: Notify::new(),
+            rescan: Notify::new(),
             model_changed: Notify::new(),
             pulse: watchdog::Pulse::default(),
             current: std::sync::Mutex::default(),
@@ -293,6 +303,14 @@ impl House {
                     "state_dir changed; that needs a restart, the configuration before stays in force"
                 );
             }
+            Ok(new) if !sandbox_lacks(&new, path).is_empty() => {
+                for what in sandbox_lacks(&new, path) {
+                    tracing::error!(
+                        "{what} lies outside of what the sandbox allows since the start; that needs a restart"
+                    );
+                }
+                tracing::error!("the configuration before stays in force");
+            }
             Ok(new) => {
                 if let Err(error) = start::check_models(&self.shared.catalogue, &new).await {
                     tracing::error!("{error}");
@@ -300,6 +318,7 @@ impl House {
                     return watchdog::ready("watching");
                 }
                 intakes.stop().await;
+                set_umask(new.umask);
                 self.shared.blocks.retain(|name| new.folder(name).is_some());
                 self.config.send_replace(Arc::new(new));
                 for folder in &self.shared.config().folders {
@@ -315,6 +334,12 @@ impl House {
         }
         watchdog::ready("watching");
     }
+}
+
+/// What of a new configuration the kernel would keep from us.
+fn sandbox_lacks(new: &Config, path: &Path) -> Vec<String> {
+    let library = Runtime::locate(new.runtime.library.as_deref()).ok();
+    sandbox::lacking(new, path, library.as_deref())
 }
 
 /// The configuration with that folder alone.

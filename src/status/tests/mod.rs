@@ -27,6 +27,7 @@ fn folder_document() -> FolderDocument {
         version: DOCUMENT_VERSION,
         folder: "photos".into(),
         updated_at: at("2026-11-23T08:00:00Z"),
+        sandbox: Some("off".to_owned()),
         service: ServiceState::Running,
         blocked_reason: None,
         paused: None,
