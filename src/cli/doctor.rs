@@ -11,6 +11,7 @@ use serde::Serialize;
 use self::places::Subject;
 use super::exit::{Exit, Failure};
 use super::out::{Out, bytes, shown};
+use super::unit;
 use crate::config::{Config, SandboxMode, locate};
 use crate::error::one_line;
 use crate::machine;
@@ -104,6 +105,7 @@ pub fn doctor(named: Option<&Path>, json: bool) -> Result<Exit, Failure> {
     }
     checks.push(memory(&config));
     checks.push(sandbox(&config));
+    checks.extend(drop_in(&config));
     let device = device::check(&config);
     let is_runtime_missing = device.is_runtime_missing;
     checks.extend(device.checks);
@@ -227,6 +229,24 @@ fn memory(config: &Config) -> Check {
         );
     }
     Check::ok(NAME, detail)
+}
+
+/// Whether the unit's drop-in, where there is one, opens the configuration's folders: others are read-only for the
+/// service, or not there at all.
+fn drop_in(config: &Config) -> Option<Check> {
+    const NAME: &str = "unit";
+    let there = std::fs::read_to_string(unit::DROP_IN).ok()?;
+    let closed = unit::closed(&there, config);
+    if closed.is_empty() {
+        return Some(Check::ok(NAME, format!("{} opens the folders", unit::DROP_IN)));
+    }
+    let detail = format!(
+        "{} does not open the folders of {}",
+        unit::DROP_IN,
+        closed.join(", ")
+    );
+    let remedy = "sudo upscaled config init --systemd, then systemctl daemon-reload and restart upscaled";
+    Some(Check::warn(NAME, detail, remedy))
 }
 
 /// Whether the kernel holds the service to its folders: the one that runs, or the next one.

@@ -17,6 +17,7 @@ mod out;
 mod run;
 mod shell;
 mod status;
+mod unit;
 mod upscale;
 
 use std::path::{Path, PathBuf};

@@ -76,9 +76,10 @@ fn enforce(grants: &[Grant]) -> Result<Result<i32, String>, RulesetError> {
     }
     let status = rules.restrict_self()?;
     Ok(match (status.landlock, status.ruleset) {
-        (LandlockStatus::NotImplemented, _) => {
-            Err("this kernel has no Landlock (it came with Linux 5.13)".to_owned())
-        }
+        (LandlockStatus::NotImplemented, _) => Err(
+            "this kernel has no Landlock (it came with Linux 5.13), or a filter of system calls hides it"
+                .to_owned(),
+        ),
         (LandlockStatus::NotEnabled, _) => Err(
             "this kernel was started without Landlock (it is missing from lsm= and CONFIG_LSM)".to_owned(),
         ),

@@ -75,7 +75,8 @@ pub fn enter(config: &Config, config_path: &Path, library: Option<&Path>) -> &'s
             SandboxMode::Off => State::Off,
             SandboxMode::Auto => {
                 grants = needs::system();
-                grants.extend(granted(&needs::of(config, config_path, library)));
+                grants.extend(places(config, config_path, library));
+                grants.extend(granted(&needs::trash(config)));
                 match domain::restrict(&grants) {
                     Ok(abi) => State::InForce { abi },
                     Err(why) => State::Unavailable(why),
@@ -85,6 +86,11 @@ pub fn enter(config: &Config, config_path: &Path, library: Option<&Path>) -> &'s
         Domain { state, grants }
     });
     &domain.state
+}
+
+/// What a service with this configuration is granted beside the system; for those who restrict it by other means.
+pub fn places(config: &Config, config_path: &Path, library: Option<&Path>) -> Vec<Grant> {
+    granted(&needs::of(config, config_path, library))
 }
 
 /// What there is to grant for these needs.
@@ -116,7 +122,8 @@ pub fn lacking(config: &Config, config_path: &Path, library: Option<&Path>) -> V
     };
     let lacks = |need: &Need| !need.is_covered(&domain.grants);
     let told = |need: Need| format!("{} {}", need.what, need.path.display());
-    let needs = needs::of(config, config_path, library);
+    let mut needs = needs::of(config, config_path, library);
+    needs.extend(needs::trash(config));
     needs.into_iter().filter(lacks).map(told).collect()
 }
 

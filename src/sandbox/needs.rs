@@ -130,11 +130,21 @@ fn of_folder(folder: &Folder) -> Vec<Need> {
     if model.is_absolute() {
         needs.push(Need::new(what("model"), model, Access::Read, Kind::Replaced));
     }
-    if folder.on_success == OnSuccess::Trash {
-        let trash = |dir| Need::new(what("trash"), dir, Access::Write, Kind::Fixed);
-        needs.extend(prepare_trash(&folder.input).into_iter().map(trash));
-    }
     needs
+}
+
+/// The desktop's trash, where sources go there. Of the user that asks: the service, not who prepares it.
+pub fn trash(config: &Config) -> Vec<Need> {
+    let trashing = config
+        .folders
+        .iter()
+        .filter(|folder| folder.on_success == OnSuccess::Trash);
+    let needs = trashing.flat_map(|folder| {
+        let what = format!("[[folder]] {:?} trash", folder.name);
+        let need = move |dir| Need::new(what.clone(), dir, Access::Write, Kind::Fixed);
+        prepare_trash(&folder.input).into_iter().map(need)
+    });
+    needs.collect()
 }
 
 /// The trash directories that this folder's sources may go to, made where missing: a rule needs something to be tied to.

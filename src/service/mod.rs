@@ -317,6 +317,12 @@ impl House {
                     tracing::error!("the configuration before stays in force");
                     return watchdog::ready("watching");
                 }
+                // systemd's own SIGHUP and the unit's ExecReload= may both arrive.
+                if new == *self.shared.config() {
+                    intakes.rescan(&self.shared);
+                    tracing::info!("the configuration is the one in force");
+                    return watchdog::ready("watching");
+                }
                 intakes.stop().await;
                 set_umask(new.umask);
                 self.shared.blocks.retain(|name| new.folder(name).is_some());

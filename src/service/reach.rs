@@ -8,12 +8,15 @@ use tokio::time::timeout;
 use super::blocks::PROBE_INTERVAL;
 use super::error::ServiceError;
 use super::shared::{Shared, blocking};
-use crate::sandbox;
+use crate::sandbox::{self, State};
 
 /// Waits until a folder is out of reach. For most of them, and for ever where nothing holds us, that is never.
 ///
 /// May be dropped at any await.
 pub async fn out_of_reach(shared: Arc<Shared>) -> ServiceError {
+    if !matches!(sandbox::state(), Some(State::InForce { .. })) {
+        return std::future::pending().await;
+    }
     loop {
         // Sooner when somebody asks for a rescan, as blocked folders are.
         let _ = timeout(PROBE_INTERVAL, shared.rescan.notified()).await;
