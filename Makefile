@@ -15,7 +15,7 @@ ETC_DIR := /etc/upscaled
 UNIT_DIR := $(PREFIX)/lib/systemd/system
 
 .DEFAULT_GOAL := help
-.PHONY: help runtime link-runtime build demo test bench models test-gpu fmt install uninstall clean
+.PHONY: help runtime link-runtime build demo test bench models test-gpu fmt check-unit staged deb install uninstall clean
 
 help: ## this list
 	@echo 'upscaled: drop a picture into a folder, find it larger in another one'
@@ -68,6 +68,37 @@ test-gpu: link-runtime ## CUDA beside the processor; needs an NVIDIA GPU, CUDA 1
 fmt: ## format the code
 	$(CARGO) fmt
 
+# What the unit may expose at most, as systemd-analyze counts: 3.0.
+EXPOSURE := 30
+
+# A version of systemd that does not know a word says that it ignores it, which the unit counts on; nothing else may be
+# said. The binary need not be installed.
+check-unit: ## systemd's opinion of the unit: no mistakes, exposure 3.0 or better
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|' systemd/upscaled.service > $$dir/upscaled.service && \
+	systemd-analyze --man=no verify $$dir/upscaled.service 2> $$dir/said || { cat $$dir/said >&2; exit 1; }; \
+	if grep -v -e 'ignoring: notify-reload$$' -e "Unknown key.*Restart\(Steps\|MaxDelaySec\)" $$dir/said >&2; then exit 1; fi; \
+	systemd-analyze security --offline=true --threshold=$(EXPOSURE) $$dir/upscaled.service 2>/dev/null > $$dir/told; ended=$$?; \
+	tail -n 1 $$dir/told; exit $$ended
+
+# Everything that a package holds beside the binary, as it is installed below /usr; cargo-deb puts it into place.
+STAGED     := $(TARGET_DIR)/package
+MAINTAINER := $(shell sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
+staged:
+	@[ -x $(BIN) ] || { echo '$(BIN) is missing; run make build first' >&2; exit 1; }
+	mkdir -p $(STAGED)
+	sed 's|/usr/local/bin/|/usr/bin/|' systemd/upscaled.service > $(STAGED)/upscaled.service
+	gzip -9n < CHANGELOG.md > $(STAGED)/changelog.gz
+	version=$$($(BIN) --version | cut -d' ' -f2) && printf 'upscaled (%s-1) unstable; urgency=medium\n\n  * %s\n\n -- %s  %s\n' \
+		"$$version" 'See changelog.gz.' '$(MAINTAINER)' "$$(date -uR -r CHANGELOG.md)" > $(STAGED)/changelog.debian
+	$(BIN) man | gzip -9n > $(STAGED)/upscaled.1.gz
+	$(BIN) completions bash > $(STAGED)/upscaled.bash
+	$(BIN) completions zsh > $(STAGED)/_upscaled
+	$(BIN) completions fish > $(STAGED)/upscaled.fish
+
+deb: build staged ## build a Debian package (needs cargo-deb: cargo install cargo-deb)
+	$(CARGO) deb --no-build
+
 # Does not build: `sudo make install` should not leave a target/ that belongs to root.
 install: ## install binary, ONNX Runtime, service, man page, completions (after make build; as root)
 	@[ -x $(BIN) ] || { echo 'make install: $(BIN) is missing; run make build first' >&2; exit 1; }
@@ -82,7 +113,9 @@ install: ## install binary, ONNX Runtime, service, man page, completions (after 
 	$(INSTALL) -d $(DESTDIR)$(UNIT_DIR)
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/upscaled.service > $(DESTDIR)$(UNIT_DIR)/upscaled.service
 	chmod 644 $(DESTDIR)$(UNIT_DIR)/upscaled.service
+	$(INSTALL) -D -m 755 scripts/fetch-runtime $(DESTDIR)$(LIB_DIR)/fetch-runtime
 	$(INSTALL) -D -m 644 systemd/upscaled.sysusers $(DESTDIR)/usr/lib/sysusers.d/upscaled.conf
+	$(INSTALL) -D -m 644 systemd/upscaled.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/upscaled.conf
 	[ -e $(DESTDIR)$(ETC_DIR)/config.toml ] || $(INSTALL) -D -m 644 config.example.toml $(DESTDIR)$(ETC_DIR)/config.toml
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -91,13 +124,14 @@ install: ## install binary, ONNX Runtime, service, man page, completions (after 
 	$(BIN) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_upscaled
 	$(BIN) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/upscaled.fish
 	@# Into a DESTDIR goes a package, whose own scripts do this on the machine that it ends up on.
-	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || { systemd-sysusers upscaled.conf && systemctl daemon-reload; }
+	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || { systemd-sysusers upscaled.conf && systemd-tmpfiles --create upscaled.conf && systemctl daemon-reload; }
 	@echo 'installed; next: edit $(ETC_DIR)/config.toml, then systemctl enable --now upscaled'
 
 uninstall: ## remove what install put there; configuration, ledger, user and pictures stay
 	[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl disable --now upscaled || true
 	rm -f $(DESTDIR)$(PREFIX)/bin/upscaled $(DESTDIR)$(UNIT_DIR)/upscaled.service \
-		$(DESTDIR)/usr/lib/sysusers.d/upscaled.conf \
+		$(DESTDIR)/usr/lib/sysusers.d/upscaled.conf $(DESTDIR)/usr/lib/tmpfiles.d/upscaled.conf \
+		$(DESTDIR)$(LIB_DIR)/fetch-runtime \
 		$(DESTDIR)$(PREFIX)/share/man/man1/upscaled.1 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/upscaled \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_upscaled \

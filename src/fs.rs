@@ -6,10 +6,10 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, Mode, RenameFlags};
 
 /// What tells one state of a file from another: any write, replacement or touch changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,7 +57,7 @@ impl FileIdentity {
 /// of space, fails, or stops between any two steps. Reads are not part of it.
 pub trait Filesystem: Debug + Send + Sync {
     /// Creates a file that must not exist yet, readable and writable, mode 0666 less the umask and never
-    /// writable by others.
+    /// writable by others, in the group of its directory.
     ///
     /// # Errors
     /// As `open` with `O_CREAT | O_EXCL`.
@@ -87,7 +87,8 @@ pub trait Filesystem: Debug + Send + Sync {
     /// # Errors
     /// As `unlink`.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Creates a directory and its parents, never writable by others; durable with the next `sync_dir` of the parent.
+    /// Creates a directory and its parents, never writable by others, each in the group of the one above it; durable
+    /// with the next `sync_dir` of the parent.
     ///
     /// # Errors
     /// As `mkdir`.
@@ -113,14 +114,66 @@ impl RealFilesystem {
     }
 }
 
+impl RealFilesystem {
+    /// Creates one directory, never writable by others, in the group of the one above it.
+    ///
+    /// # Errors
+    /// As `mkdir`.
+    pub fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::DirBuilder::new().mode(0o775).create(path)?;
+        if let Ok(dir) = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+            .open(path)
+        {
+            follow_group(&dir, path);
+        }
+        Ok(())
+    }
+}
+
+/// Gives what was made at `path` to the group of its directory, as the set-group-ID bit would: who shares a folder
+/// through its group shares what appears in it. Where this user may not, it stays the user's.
+fn follow_group(made: &File, path: &Path) {
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let (Ok(made_meta), Ok(dir_meta)) = (made.metadata(), dir.metadata()) else {
+        return;
+    };
+    if made_meta.gid() != dir_meta.gid() {
+        let group = rustix::fs::Gid::from_raw(dir_meta.gid());
+        // Refused: not a member of the group, or a file system without owners.
+        let _ = rustix::fs::fchown(made, None, Some(group));
+    }
+}
+
+/// The umask that the process was started with.
+static INHERITED: OnceLock<Mode> = OnceLock::new();
+
+/// Makes new files of this process lack these mode bits; `None`: those that it was started with.
+pub fn set_umask(bits: Option<u16>) {
+    let inherited = *INHERITED.get_or_init(|| {
+        // There is no other way to ask.
+        let before = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        rustix::process::umask(before);
+        before
+    });
+    let wanted = bits.map_or(inherited, |bits| Mode::from_raw_mode(u32::from(bits)));
+    rustix::process::umask(wanted);
+}
+
 impl Filesystem for RealFilesystem {
     fn create_new(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(0o664)
-            .open(path)
+            .open(path)?;
+        follow_group(&file, path);
+        Ok(file)
     }
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
@@ -169,10 +222,16 @@ impl Filesystem for RealFilesystem {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o775)
-            .create(path)
+        match self.create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                self.create_dir_all(parent.ok_or(error)?)?;
+                self.create_dir_all(path)
+            }
+            // Whoever made it: another thread, or a link to it that a person made.
+            Err(_) if path.is_dir() => Ok(()),
+            other => other,
+        }
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
@@ -240,6 +299,58 @@ mod tests {
         std::fs::create_dir_all(taken.join("x")).unwrap();
         replace_file(&RealFilesystem, &taken, b"one").unwrap_err();
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
+    }
+
+    fn mode_and_group(path: &Path) -> (u32, u32) {
+        let meta = path.metadata().unwrap();
+        (meta.mode() & 0o7777, meta.gid())
+    }
+
+    /// A group other than the process's that this user may give: any for root, a further one of their own else.
+    fn another_group() -> Option<u32> {
+        let own = rustix::process::getegid();
+        if rustix::process::geteuid().is_root() {
+            return Some(own.as_raw() + 4711);
+        }
+        let groups = rustix::process::getgroups().unwrap();
+        groups
+            .iter()
+            .find(|group| **group != own)
+            .map(|group| group.as_raw())
+    }
+
+    #[test]
+    fn what_is_made_belongs_to_the_folders_group_where_that_is_allowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = rustix::process::getegid().as_raw();
+        let group = another_group();
+        if let Some(group) = group {
+            std::os::unix::fs::chown(dir.path(), None, Some(group)).unwrap();
+        }
+        let (file, below) = (dir.path().join("a"), dir.path().join("x/y"));
+        RealFilesystem.create_new(&file).unwrap();
+        RealFilesystem.create_dir_all(&below).unwrap();
+        RealFilesystem.create_new(&below.join("b")).unwrap();
+        for made in [file, dir.path().join("x"), below.join("b"), below] {
+            assert_eq!(
+                mode_and_group(&made).1,
+                group.unwrap_or(own),
+                "{}",
+                made.display()
+            );
+        }
+    }
+
+    #[test]
+    fn making_a_path_again_is_fine_and_a_file_in_the_way_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        RealFilesystem.create_dir_all(&path).unwrap();
+        RealFilesystem.create_dir_all(&path).unwrap();
+        std::fs::write(path.join("file"), "").unwrap();
+        let error = RealFilesystem.create_dir_all(&path.join("file")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        RealFilesystem.create_dir_all(&path.join("file/c")).unwrap_err();
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub mod publish;
 pub mod queue;
 pub mod ratio;
 pub mod report;
+pub mod sandbox;
 pub mod service;
 pub mod size;
 pub mod status;

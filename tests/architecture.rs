@@ -59,6 +59,11 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
         "signals become wishes in one place",
     ),
     (
+        &["landlock"],
+        &["sandbox/"],
+        "what the process may touch is decided in one place",
+    ),
+    (
         &["sd_notify"],
         &["service/watchdog.rs"],
         "what systemd is told is one module's",
@@ -209,6 +214,21 @@ const DIRECTIONS: &[(&str, &[&str], &str)] = &[
             "tiling",
         ],
         "status tells what it is given",
+    ),
+    (
+        "sandbox",
+        &[
+            "cli",
+            "codec",
+            "inference",
+            "intake",
+            "pipeline",
+            "publish",
+            "queue",
+            "service",
+            "status",
+        ],
+        "the sandbox knows what the configuration names, not what is done with it",
     ),
     ("service", &["cli"], "the daemon does not know who started it"),
 ];

@@ -257,6 +257,25 @@ fn a_starter_file_is_valid_and_never_replaces_another() {
 }
 
 #[test]
+fn the_units_drop_in_names_the_folders_of_the_configuration() {
+    let desk = Desk::new();
+    desk.run(&["config", "init", "--systemd"]).one_line(78);
+    desk.configure();
+    let printed = desk.run(&["config", "init", "--systemd", "--print"]);
+    let text = printed.ok();
+    assert!(text.contains("ProtectSystem=strict"), "{text}");
+    // The temporary directory is hidden by the unit's PrivateTmp=, so the folders are bound into it.
+    let place = desk.path("").canonicalize().expect("the place");
+    let opened = text.lines().any(|line| {
+        let path = line.split_once("=-").map(|(_, path)| path);
+        path.is_some_and(|path| place.starts_with(path) || std::path::Path::new(path).starts_with(&place))
+    });
+    assert!(opened, "{text}");
+    let starter = desk.run(&["config", "init", "--print"]);
+    assert!(starter.ok().contains("[[folder]]"), "{starter:?}");
+}
+
+#[test]
 fn the_configuration_is_shown_with_every_default() {
     let desk = Desk::new();
     desk.configure();

@@ -1,5 +1,6 @@
 //! Protects what systemd is told: READY once everything runs, RELOADING with a time and READY after it (also when the
-//! new configuration is refused), WATCHDOG while idle, STOPPING at the end.
+//! new configuration is refused), WATCHDOG while idle, STOPPING at the end. And what the unit must say, whatever version
+//! of systemd reads it; `make check-unit` asks systemd itself.
 
 #![allow(
     clippy::unwrap_used,
@@ -62,7 +63,58 @@ fn systemd_hears_of_every_turn_of_the_service() {
         "{reloading:?}"
     );
     wait_for(&socket, "READY=1");
+    // systemd's own SIGHUP and the unit's ExecReload= both arrive: each is answered, the second changes nothing.
+    site.configure("");
+    daemon.signal(Signal::HUP);
+    wait_for(&socket, "RELOADING=1");
+    wait_for(&socket, "READY=1");
+    assert!(
+        site.log().contains("the configuration is the one in force"),
+        "{}",
+        site.log()
+    );
     daemon.signal(Signal::TERM);
     wait_for(&socket, "STOPPING=1");
     assert_eq!(daemon.wait(), Some(0));
+}
+
+/// The values of a key of the unit, in order.
+fn unit(key: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/upscaled.service");
+    let text = std::fs::read_to_string(path).unwrap();
+    let values = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    values.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_version_of_systemd_finds_a_type_that_it_knows() {
+    // An unknown word is ignored and the value before it stays; before 253 that must not be `simple`.
+    assert_eq!(unit("Type"), ["notify", "notify-reload"]);
+    assert_eq!(unit("ExecReload").len(), 1);
+}
+
+#[test]
+fn the_unit_lets_the_service_restrict_itself_and_reach_a_gpu() {
+    let filter = unit("SystemCallFilter").join(" ");
+    for call in [
+        "landlock_create_ruleset",
+        "landlock_add_rule",
+        "landlock_restrict_self",
+    ] {
+        assert!(filter.split(' ').any(|allowed| allowed == call), "{filter}");
+    }
+    // Each of these has hidden the GPU, broken ONNX Runtime or given the results to nobody.
+    for key in [
+        "PrivateDevices",
+        "DevicePolicy",
+        "ProtectClock",
+        "MemoryDenyWriteExecute",
+        "ProcSubset",
+        "PrivateUsers",
+        "DynamicUser",
+    ] {
+        assert_eq!(unit(key), Vec::<String>::new(), "{key}");
+    }
 }

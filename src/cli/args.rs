@@ -296,8 +296,24 @@ pub enum ConfigCommand {
     ///
     /// To --config if given, else to the first of ./upscaled.toml, $XDG_CONFIG_HOME/upscaled/config.toml and
     /// /etc/upscaled/config.toml that can be written.
-    #[command(after_help = "Example:\n  upscaled config init --config ~/.config/upscaled/config.toml")]
-    Init,
+    ///
+    /// With --systemd, for the configuration that is there: a drop-in for the service's unit that opens its folders
+    /// and closes everything else. Write it anew when folders change.
+    #[command(
+        after_help = "Examples:\n  upscaled config init --config ~/.config/upscaled/config.toml\n  sudo upscaled config init --systemd"
+    )]
+    Init(InitArgs),
+}
+
+/// What `config init` writes.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Write /etc/systemd/system/upscaled.service.d/folders.conf instead
+    #[arg(long)]
+    pub systemd: bool,
+    /// Print it instead of writing it
+    #[arg(long)]
+    pub print: bool,
 }
 
 /// Pixels, or what the model needs.

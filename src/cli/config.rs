@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::ConfigCommand;
 use super::exit::{Exit, Failure};
 use super::out::{Out, complain, shown};
+use super::unit;
 use crate::config::{Config, EXAMPLE, Folder, locate, places};
 use crate::error::{one_line, plain};
 use crate::fs::{Filesystem, RealFilesystem};
@@ -26,7 +27,23 @@ pub fn config(named: Option<&Path>, command: ConfigCommand) -> Result<Exit, Fail
             }
             Exit::Done
         }
-        ConfigCommand::Init => {
+        ConfigCommand::Init(args) if args.systemd => {
+            let (path, config) = super::load(named)?;
+            let text = unit::drop_in(&config, &path)?;
+            if args.print {
+                out.bytes(text.as_bytes())?;
+            } else {
+                unit::write(&text)?;
+                let next = "systemctl daemon-reload, then systemctl restart upscaled";
+                out.line(format_args!("wrote {}; next: {next}", unit::DROP_IN))?;
+            }
+            Exit::Done
+        }
+        ConfigCommand::Init(args) if args.print => {
+            out.bytes(EXAMPLE.as_bytes())?;
+            Exit::Done
+        }
+        ConfigCommand::Init(_) => {
             let written = init(named)?;
             let next = "set input and output in it, then run `upscaled config check`";
             out.line(format_args!("wrote {}; {next}", shown(&written)))?;

@@ -12,10 +12,14 @@ use serde::Serialize;
 use self::places::Subject;
 use super::exit::{Exit, Failure};
 use super::out::{Out, bytes, shown};
+use super::unit;
 use crate::clock::SystemClock;
-use crate::config::{Config, locate};
+use crate::config::{Config, SandboxMode, locate};
 use crate::error::one_line;
 use crate::machine;
+use crate::queue::InstanceLock;
+use crate::sandbox::kernel;
+use crate::status::ServiceSnapshot;
 
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -105,6 +109,8 @@ pub fn doctor(named: Option<&Path>, json: bool) -> Result<Exit, Failure> {
         checks.extend(watch::watches(&config));
     }
     checks.push(memory(&config));
+    checks.push(sandbox(&config));
+    checks.extend(drop_in(&config));
     let device = device::check(&config);
     let is_runtime_missing = device.is_runtime_missing;
     checks.extend(device.checks);
@@ -228,6 +234,56 @@ fn memory(config: &Config) -> Check {
         );
     }
     Check::ok(NAME, detail)
+}
+
+/// Whether the unit's drop-in, where there is one, opens the configuration's folders: others are read-only for the
+/// service, or not there at all.
+fn drop_in(config: &Config) -> Option<Check> {
+    const NAME: &str = "unit";
+    let there = std::fs::read_to_string(unit::DROP_IN).ok()?;
+    let closed = unit::closed(&there, config);
+    if closed.is_empty() {
+        return Some(Check::ok(NAME, format!("{} opens the folders", unit::DROP_IN)));
+    }
+    let detail = format!(
+        "{} does not open the folders of {}",
+        unit::DROP_IN,
+        closed.join(", ")
+    );
+    let remedy = "sudo upscaled config init --systemd, then systemctl daemon-reload and restart upscaled";
+    Some(Check::warn(NAME, detail, remedy))
+}
+
+/// Whether the kernel holds the service to its folders: the one that runs, or the next one.
+fn sandbox(config: &Config) -> Check {
+    const NAME: &str = "sandbox";
+    let running = InstanceLock::holder(&config.state_dir)
+        .and_then(|_| ServiceSnapshot::read(&config.state_dir).ok().flatten())
+        .and_then(|snapshot| snapshot.sandbox);
+    let next = match (config.sandbox, kernel()) {
+        (SandboxMode::Off, Ok(abi)) => Check::ok(
+            NAME,
+            format!("off by the configuration; the kernel has Landlock ABI {abi}"),
+        ),
+        (SandboxMode::Off, Err(why)) => Check::ok(NAME, format!("off by the configuration; {why}")),
+        (SandboxMode::Auto, Ok(abi)) => {
+            let detail =
+                format!("the kernel has Landlock ABI {abi}, which `run` and `once` hold themselves to");
+            Check::ok(NAME, detail)
+        }
+        (SandboxMode::Auto, Err(why)) => Check::warn(
+            NAME,
+            format!("not in force: {why}"),
+            "systemd's unit restricts the service all the same; add landlock to the kernel's lsm= for both",
+        ),
+    };
+    match running {
+        Some(state) => Check {
+            detail: format!("the running service says: {state}; {}", next.detail),
+            ..next
+        },
+        None => next,
+    }
 }
 
 #[cfg(test)]

@@ -130,7 +130,9 @@ impl From<ServiceError> for Failure {
             ServiceError::Publish(_) => Exit::Io,
             ServiceError::NoFolder(_) => Exit::Config,
             ServiceError::UnknownFolder { .. } => Exit::Usage,
-            ServiceError::System(_) | ServiceError::Hung { .. } => Exit::Temporary,
+            ServiceError::System(_) | ServiceError::Hung { .. } | ServiceError::OutOfReach { .. } => {
+                Exit::Temporary
+            }
         };
         Self::new(exit, error.to_string())
     }

@@ -6,6 +6,7 @@
 
 mod args;
 mod config;
+mod confine;
 mod doctor;
 mod exit;
 mod jobs;
@@ -17,6 +18,7 @@ mod run;
 mod shell;
 mod status;
 mod steer;
+mod unit;
 mod upscale;
 
 use std::path::{Path, PathBuf};

@@ -24,6 +24,7 @@ pub fn once(named: Option<&Path>, args: &OnceArgs) -> Result<Exit, Failure> {
         }
     };
     let catalogue = Arc::new(super::daemon_catalogue(&config).with_notice(|text| complain(text)));
+    super::confine::confine(&config, &path);
     let pass = super::block_on(async {
         Ok(service::once(config, path, catalogue, args.folder.as_deref(), Box::new(on_end)).await?)
     })?;

@@ -10,6 +10,8 @@ use crate::service;
 pub fn run(named: Option<&Path>) -> Result<Exit, Failure> {
     let (path, config) = super::load_to_watch(named)?;
     let catalogue = Arc::new(super::daemon_catalogue(&config));
+    // Whatever the sandbox must not hold is started above.
+    super::confine::confine(&config, &path);
     super::block_on(async { Ok(service::run(config, path, catalogue).await?) })?;
     Ok(Exit::Done)
 }

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use super::read::{
     auto, boolean, device_ids, distinct, folder_name, found, history, list, model, or_word, path, patterns,
-    pixels, px, scale, schedule, size, text, time, whole, word,
+    pixels, px, scale, schedule, size, text, time, umask, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
 use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check};
@@ -25,6 +25,8 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "min_free",
     "schedule",
     "history",
+    "umask",
+    "sandbox",
     "runtime",
     "memory",
     "folder",
@@ -126,6 +128,8 @@ fn read_config(root: &Table, base: &Path, problems: &mut Vec<String>) -> Config 
         min_free_bytes: top.value("min_free", default.min_free_bytes, |v| size(v, 1)),
         schedule: top.value("schedule", default.schedule, schedule),
         history: top.value("history", default.history, history),
+        umask: top.value("umask", default.umask, |v| auto(v, umask)),
+        sandbox: top.value("sandbox", default.sandbox, word),
         runtime: default.runtime,
         memory: default.memory,
         folders: Vec::new(),

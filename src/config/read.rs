@@ -140,6 +140,17 @@ pub(super) fn history(value: &Value) -> Result<Option<Duration>, String> {
     }
 }
 
+/// A umask: octal digits in quotes, as `umask(1)` prints them.
+pub(super) fn umask(value: &Value) -> Result<u16, String> {
+    // The owner's bits stay: the service reads again what it wrote.
+    const WHAT: &str = "a umask in quotes from \"0000\" to \"0077\"";
+    let text = text(value, WHAT)?;
+    u16::from_str_radix(text, 8)
+        .ok()
+        .filter(|bits| *bits <= 0o077 && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .ok_or_else(|| format!("must be {WHAT}, not {}", quoted(text)))
+}
+
 /// A number of pixels, with or without a unit.
 pub(super) fn pixels(value: &Value) -> Result<u64, String> {
     match value {

@@ -23,6 +23,10 @@ pub struct Config {
     pub schedule: Schedule,
     /// How long a job is remembered after its source has gone; `None`: for ever.
     pub history: Option<Duration>,
+    /// Mode bits that new files of ours lack; `None`: the process's own umask.
+    pub umask: Option<u16>,
+    /// Whether the kernel is asked to hold the service to its folders.
+    pub sandbox: SandboxMode,
     /// Where and on what inference runs.
     pub runtime: RuntimeConfig,
     /// What it may hold.
@@ -40,6 +44,8 @@ impl Default for Config {
             min_free_bytes: 1 << 30,
             schedule: Schedule::default(),
             history: None,
+            umask: None,
+            sandbox: SandboxMode::Auto,
             runtime: RuntimeConfig::default(),
             memory: MemoryConfig::default(),
             folders: Vec::new(),
@@ -57,6 +63,15 @@ impl Config {
     pub fn schedule_of<'a>(&'a self, folder: &'a Folder) -> &'a Schedule {
         folder.schedule.as_ref().unwrap_or(&self.schedule)
     }
+}
+
+/// `sandbox`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxMode {
+    /// As far as the kernel can.
+    Auto,
+    /// Not at all.
+    Off,
 }
 
 /// `[runtime]`

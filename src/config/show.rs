@@ -73,6 +73,11 @@ impl Config {
                 self.history
                     .map_or_else(|| "forever".to_owned(), values::show_days),
             ),
+            match self.umask {
+                Some(bits) => entry("umask", format!("{bits:04o}")),
+                None => entry("umask", "auto"),
+            },
+            entry("sandbox", self.sandbox.word()),
         ]
     }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 
-use super::{Format, MetadataPolicy, OnConflict, OnSuccess, OnTooBig, Precision, Provider, Scale, Tiling};
+use super::{
+    Format, MetadataPolicy, OnConflict, OnSuccess, OnTooBig, Precision, Provider, SandboxMode, Scale, Tiling,
+};
 
 /// Least and greatest scale: below one nothing is upscaled, above 16 no model of today helps.
 const SCALES: std::ops::RangeInclusive<f64> = 1.0..=16.0;
@@ -78,6 +80,10 @@ impl Word for Provider {
 impl Word for Precision {
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("fp32", Self::Fp32), ("fp16", Self::Fp16)];
+}
+
+impl Word for SandboxMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("off", Self::Off)];
 }
 
 impl Word for OnTooBig {

@@ -6,8 +6,18 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-/// The command that installs what is missing.
-pub const REMEDY: &str = "run scripts/fetch-runtime, or point ORT_DYLIB_PATH to a libonnxruntime.so";
+/// Where a package puts the script that fetches the library.
+const INSTALLED_FETCHER: &str = "/usr/lib/upscaled/fetch-runtime";
+
+/// The command that installs what is missing: the installed one, or that of the sources.
+pub fn remedy() -> String {
+    let fetch = if Path::new(INSTALLED_FETCHER).is_file() {
+        format!("sudo {INSTALLED_FETCHER}")
+    } else {
+        "scripts/fetch-runtime".to_owned()
+    };
+    format!("run {fetch}, or point ORT_DYLIB_PATH to a libonnxruntime.so")
+}
 
 /// File name under which the library is looked for.
 const LIBRARY_NAME: &str = "libonnxruntime.so";
@@ -16,13 +26,13 @@ const LIBRARY_NAME: &str = "libonnxruntime.so";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LibraryError {
     /// None of the places holds one.
-    #[error("no ONNX Runtime found (looked in {looked_in}); {REMEDY}")]
+    #[error("no ONNX Runtime found (looked in {looked_in}); {}", remedy())]
     NotFound {
         /// The places, in order.
         looked_in: String,
     },
     /// A library is there, but cannot be used.
-    #[error("cannot use ONNX Runtime {path}: {why}; {REMEDY}")]
+    #[error("cannot use ONNX Runtime {path}: {why}; {}", remedy())]
     Unusable {
         /// The library.
         path: String,

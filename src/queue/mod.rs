@@ -43,7 +43,7 @@ pub use job::{
 pub use known::KnownFiles;
 pub use lock::InstanceLock;
 pub use recover::recover;
-pub use store::Store;
+pub use store::{Store, prepare_state_dir};
 
 #[cfg(test)]
 mod tests;

@@ -235,7 +235,10 @@ impl<T> At<T> for Result<T, sqlx::Error> {
 }
 
 /// Creates the state directory where missing and refuses one whose locks cannot be trusted.
-pub(super) fn prepare_state_dir(state_dir: &Path) -> Result<(), QueueError> {
+///
+/// # Errors
+/// Those of the system; [`QueueError::NetworkFilesystem`].
+pub fn prepare_state_dir(state_dir: &Path) -> Result<(), QueueError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::Folder;
 use crate::error::{Fault, ReasonCode};
-use crate::fs::Filesystem;
+use crate::fs::{Filesystem, RealFilesystem};
 
 /// The name of the file with which writing is tried. Hidden, and swept like every leftover of ours.
 const PROBE_NAME: &str = ".upscaled-probe.tmp";
@@ -17,7 +17,7 @@ const PROBE_NAME: &str = ".upscaled-probe.tmp";
 /// # Errors
 /// A block.
 pub fn prepare_output(folder: &Folder) -> Result<(), Fault> {
-    match std::fs::create_dir(&folder.output) {
+    match RealFilesystem.create_dir(&folder.output) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Ok(()) => Ok(()),
         Err(error) => Err(Fault::from_write(
@@ -95,7 +95,6 @@ fn is_directory(which: &str, path: &Path) -> Result<(), Fault> {
 mod tests {
     use super::*;
     use crate::error::Disposition;
-    use crate::fs::RealFilesystem;
 
     fn folder(root: &Path) -> Folder {
         let text = "[[folder]]\nname = \"a\"\ninput = \"in\"\noutput = \"out\"\n";

@@ -42,6 +42,16 @@ pub enum ServiceError {
     /// The device is lost: this process can do nothing more with it. The job in work is recorded.
     #[error("{0}; the service ends, its next start begins with a clean device")]
     DeviceLost(Reason),
+    /// A folder is another one than at the start, and the sandbox grants that one.
+    #[error(
+        "folder {folder}: {dir} is another one than at the start, which the sandbox keeps this process from; the service ends, its next start sees it"
+    )]
+    OutOfReach {
+        /// The folder's name.
+        folder: String,
+        /// Its input or output.
+        dir: String,
+    },
     /// A job hangs and its thread cannot be ended.
     #[error("job {job} hangs and cannot be stopped; the service ends, its next start tries the job again")]
     Hung {

@@ -100,6 +100,7 @@ impl Intakes {
             // Full: one is waiting already.
             let _ = rescan.try_send(());
         }
+        shared.rescan.notify_one();
         shared.work.notify_one();
     }
 

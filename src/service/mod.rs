@@ -21,6 +21,7 @@ mod housekeeping;
 mod intakes;
 mod overview;
 mod queueing;
+mod reach;
 mod shared;
 mod signals;
 mod start;
@@ -36,11 +37,14 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::config::{Config, Provider};
 use crate::error::{Reason, ReasonCode};
-use crate::inference::{Catalogue, SessionSettings};
+use crate::fs::set_umask;
+use crate::inference::{Catalogue, Runtime, SessionSettings};
 use crate::pipeline::executor::{DeviceFacts, ExecutorSettings};
 use crate::publish::{Instance, Publisher};
 use crate::queue::{InstanceLock, QueueError, aside};
+use crate::sandbox;
 
+pub use environment::prepare_output;
 pub use error::ServiceError;
 pub use ground::{Ground, MakeExecutor};
 pub use signals::Wish;
@@ -106,6 +110,7 @@ pub async fn serve(
         "started"
     );
 
+    let mut out_of_reach = std::pin::pin!(reach::out_of_reach(Arc::clone(&shared)));
     let outcome = loop {
         tokio::select! {
             outcome = &mut worker => break joined(outcome),
@@ -113,6 +118,10 @@ pub async fn serve(
                 Heard::Rescan => intakes.rescan(&shared),
                 Heard::Damaged => break Err(damaged(&shared).into()),
             },
+            error = &mut out_of_reach => {
+                stop.send_replace(true);
+                break joined(worker.await).and(Err(error));
+            }
             wish = wishes.recv() => match wish {
                 Some(Wish::Rescan) => intakes.rescan(&shared),
                 Some(Wish::Reload) => house.reload(&config_path, &mut intakes).await,
@@ -299,6 +308,7 @@ impl House {
             blocks: blocks::Blocks::default(),
             work: Notify::new(),
             news: Notify::new(),
+            rescan: Notify::new(),
             model_changed: Notify::new(),
             pulse: watchdog::Pulse::default(),
             current: std::sync::Mutex::default(),
@@ -335,13 +345,28 @@ impl House {
                     "state_dir changed; that needs a restart, the configuration before stays in force"
                 );
             }
+            Ok(new) if !sandbox_lacks(&new, path).is_empty() => {
+                for what in sandbox_lacks(&new, path) {
+                    tracing::error!(
+                        "{what} lies outside of what the sandbox allows since the start; that needs a restart"
+                    );
+                }
+                tracing::error!("the configuration before stays in force");
+            }
             Ok(new) => {
                 if let Err(error) = start::check_models(&self.shared.catalogue, &new).await {
                     tracing::error!("{error}");
                     tracing::error!("the configuration before stays in force");
                     return watchdog::ready("watching");
                 }
+                // systemd's own SIGHUP and the unit's ExecReload= may both arrive.
+                if new == *self.shared.config() {
+                    intakes.rescan(&self.shared);
+                    tracing::info!("the configuration is the one in force");
+                    return watchdog::ready("watching");
+                }
                 intakes.stop().await;
+                set_umask(new.umask);
                 self.shared.blocks.retain(|name| new.folder(name).is_some());
                 self.config.send_replace(Arc::new(new));
                 for folder in &self.shared.config().folders {
@@ -357,6 +382,12 @@ impl House {
         }
         watchdog::ready("watching");
     }
+}
+
+/// What of a new configuration the kernel would keep from us.
+fn sandbox_lacks(new: &Config, path: &Path) -> Vec<String> {
+    let library = Runtime::locate(new.runtime.library.as_deref()).ok();
+    sandbox::lacking(new, path, library.as_deref())
 }
 
 /// The configuration with that folder alone.

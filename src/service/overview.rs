@@ -18,6 +18,7 @@ use crate::intake::{IntakeStatus, Mode};
 use crate::pipeline::executor::DeviceFacts;
 use crate::queue::{Counts, Job, Pause, QueueError};
 use crate::report::DOCUMENT_VERSION;
+use crate::sandbox;
 use crate::status::{
     CountsDocument, CurrentDocument, DeviceDocument, FolderDocument, FolderReport, IntakeReport,
     MemoryDocument, PausedDocument, RecentDocument, ServiceSnapshot, ServiceState, StatusWriter, Tenancy,
@@ -119,6 +120,7 @@ impl Overview {
             pid: std::process::id(),
             started_at: self.started_at,
             updated_at: self.shared.clock.wall(),
+            sandbox: sandbox::state().map(ToString::to_string),
             service: self.state(last, paused, blocked_reason.is_some()),
             blocked_reason,
             device: device_document(&self.shared.device()),

@@ -54,6 +54,8 @@ pub struct Shared {
     pub work: Notify,
     /// There is something new to tell.
     pub news: Notify,
+    /// Somebody asked for a rescan.
+    pub rescan: Notify,
     /// A job was found to be queued for a model that is another one now.
     pub model_changed: Notify,
     /// Proof of life.

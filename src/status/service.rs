@@ -50,6 +50,9 @@ pub struct ServiceSnapshot {
     pub started_at: Timestamp,
     /// When this was written.
     pub updated_at: Timestamp,
+    /// How far the kernel holds it to its folders.
+    #[serde(default)]
+    pub sandbox: Option<String>,
     /// What it is about.
     pub service: ServiceState,
     /// Why it is blocked; null unless it is.

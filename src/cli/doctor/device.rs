@@ -7,7 +7,7 @@ use super::super::daemon_catalogue;
 use super::super::out::complain;
 use super::Check;
 use crate::config::{Config, Provider};
-use crate::inference::library::REMEDY;
+use crate::inference::library::remedy;
 use crate::inference::{
     Catalogue, InferenceError, Model, OrtUpscaler, PLANES, Planes, Runtime, SessionSettings, SkippedProvider,
     Upscaler,
@@ -37,7 +37,7 @@ pub fn check(config: &Config) -> Found {
     let runtime = match Runtime::load(config.runtime.library.as_deref()) {
         Ok(runtime) => runtime,
         Err(error) => {
-            let checks = vec![Check::from_error("runtime", &error.to_string(), REMEDY)];
+            let checks = vec![Check::from_error("runtime", &error.to_string(), &remedy())];
             return Found {
                 checks,
                 is_runtime_missing: true,

@@ -270,6 +270,7 @@ fn the_snapshot_survives_the_way_to_the_command_line() {
         pid: 4711,
         started_at: at("2026-11-23T07:00:00Z"),
         updated_at: at("2026-11-23T08:00:00Z"),
+        sandbox: Some("off by the configuration".to_owned()),
         service: ServiceState::Running,
         blocked_reason: None,
         device: DeviceDocument {
