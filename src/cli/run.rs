@@ -10,6 +10,8 @@ use crate::service;
 pub fn run(named: Option<&Path>) -> Result<Exit, Failure> {
     let (path, config) = super::load(named)?;
     let catalogue = Arc::new(super::daemon_catalogue(&config));
-    super::block_on(async { Ok(service::run(config, path, catalogue).await?) })?;
+    let ended = super::block_on(async { Ok(service::run(config, path, catalogue).await?) });
+    super::log::finish();
+    ended?;
     Ok(Exit::Done)
 }
