@@ -3,6 +3,7 @@
 
 mod device;
 mod places;
+mod told;
 
 use std::path::Path;
 
@@ -98,6 +99,7 @@ pub fn doctor(named: Option<&Path>, json: bool) -> Result<Exit, Failure> {
             checks.extend(places::folder(&Subject::of(folder, config.min_free_bytes)));
         }
         checks.extend(places::watches(&config));
+        checks.extend(told::checks(&config));
     }
     checks.push(memory(&config));
     let device = device::check(&config);

@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod jobs;
 mod log;
+mod messenger;
 mod models;
 mod once;
 mod out;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use self::args::{Cli, Command, ExamineArgs};
+use self::args::{Cli, Command, ExamineArgs, MessengerArgs};
 use self::exit::{Exit, Failure};
 use self::out::complain;
 use crate::config::{Config, locate, places};
@@ -40,6 +41,8 @@ pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();
     let ran = if arguments.peek().is_some_and(|first| first == COMMAND) {
         ExamineArgs::try_parse_from(arguments).map(models::examine)
+    } else if arguments.peek().is_some_and(|first| messenger::is_meant(first)) {
+        MessengerArgs::try_parse_from(arguments).map(|args| messenger::messenger(&args))
     } else {
         Cli::try_parse().map(dispatch)
     };
@@ -100,10 +103,11 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Once(_) => log::Default::Teller,
         _ => log::Default::Command,
     };
-    log::init(cli.log_level.as_deref(), default)?;
+    let level = cli.log_level.as_deref();
+    log::init(level, default)?;
     match cli.command {
-        Command::Run => run::run(config),
-        Command::Once(args) => once::once(config, &args),
+        Command::Run => run::run(config, level),
+        Command::Once(args) => once::once(config, level, &args),
         Command::Upscale(args) => upscale::upscale(config, &args),
         Command::Status(json) => status::status(config, json.json),
         Command::Jobs(command) => jobs::jobs(config, command),
@@ -181,6 +185,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .enable_io()
         .enable_time()
         .build()
         .map_err(|error| {

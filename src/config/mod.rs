@@ -2,11 +2,12 @@
 //! folder exists and never opens anything but the configuration file.
 //!
 //! `place` finds the file, `file` knows its keys, `read` types their values, `values` spells them, `check` looks at what must
-//! hold between them, `template` and `naming` name results, `show` writes it all out again.
+//! hold between them, `news` is what is told to whom, `template` and `naming` name results, `show` writes it all out again.
 
 mod check;
 mod file;
 mod naming;
+mod news;
 mod place;
 mod read;
 pub mod resolved;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use check::{Contradiction, check_tiling};
 pub use naming::{planned_output, with_actual_format};
+pub use news::{Command, Happening, HooksConfig, MetricsConfig, Secret, Webhook, WebhookFormat};
 pub use place::{locate, places};
 pub use resolved::*;
 pub use template::*;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::NameTemplate;
+use super::news::{HooksConfig, MetricsConfig, Webhook};
 
 /// The whole configuration, ready for use.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,12 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// What it may hold.
     pub memory: MemoryConfig,
+    /// Commands that are run when something happened.
+    pub hooks: HooksConfig,
+    /// Addresses that are told when something happened.
+    pub webhooks: Vec<Webhook>,
+    /// Where metrics are answered.
+    pub metrics: MetricsConfig,
     /// The watched folders, in the order of the file.
     pub folders: Vec<Folder>,
 }
@@ -36,6 +43,9 @@ impl Default for Config {
             min_free_bytes: 1 << 30,
             runtime: RuntimeConfig::default(),
             memory: MemoryConfig::default(),
+            hooks: HooksConfig::default(),
+            webhooks: Vec::new(),
+            metrics: MetricsConfig::default(),
             folders: Vec::new(),
         }
     }
