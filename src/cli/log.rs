@@ -90,7 +90,8 @@ fn filter(level: Option<&str>, default: Default) -> Result<EnvFilter, Failure> {
     }
 }
 
-/// The filter where nobody names one. The watcher's crate is quiet in it: intake tells the same better.
+/// The filter where nobody names one. The crates of the watcher and of TLS are quiet in it: intake and news tell the
+/// same better.
 fn default_filter(default: Default) -> EnvFilter {
     let level = match default {
         Default::Service => LevelFilter::INFO,
@@ -98,7 +99,7 @@ fn default_filter(default: Default) -> EnvFilter {
         Default::Teller => LevelFilter::ERROR,
     };
     // Named as a directive: the builder's default one holds only for a filter that has no other.
-    EnvFilter::builder().parse_lossy(format!("{level},notify=error"))
+    EnvFilter::builder().parse_lossy(format!("{level},notify=error,rustls_platform_verifier=off"))
 }
 
 /// Whether stderr is the very stream that systemd connected to the journal; the variable alone is inherited by

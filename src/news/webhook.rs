@@ -122,7 +122,7 @@ fn read_token(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     File::open(path)
         .and_then(|file| file.take(TOKEN_MAX_BYTES).read_to_string(&mut text))
-        .map_err(|error| plain(&error).to_string())?;
+        .map_err(|error| plain(&error))?;
     let token = text.trim();
     if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err("holds no token; write it on one line".to_owned());
@@ -165,7 +165,15 @@ fn in_words(error: ureq::Error) -> String {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
         ureq::Error::HostNotFound => "its name is unknown".to_owned(),
         ureq::Error::BadUri(_) => "its address cannot be used; check url".to_owned(),
-        other => crate::error::one_line(&other.to_string()),
+        other => tls_in_words(&other.to_string()),
+    }
+}
+
+fn tls_in_words(text: &str) -> String {
+    let text = crate::error::one_line(text);
+    match text.contains("peer certificate") {
+        true => format!("its certificate is not trusted here ({text}); add its authority to the system's"),
+        false => text,
     }
 }
 
@@ -175,7 +183,7 @@ fn io_in_words(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "this service may not use the network; see the README on webhooks and systemd".to_owned()
         }
-        _ => plain(error).to_string(),
+        _ => tls_in_words(&plain(error)),
     }
 }
 

@@ -175,7 +175,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{Clock, ManualClock};
 
     /// What reaches the layers behind the folding.
     #[derive(Clone, Default)]
@@ -220,8 +220,6 @@ mod tests {
         assert_eq!(sums, [("no answer job=1", 4)]);
         assert!(folding.lock().known.is_empty(), "the next one is shown again");
     }
-
-    use crate::clock::Clock;
 
     #[test]
     fn what_is_remembered_is_bounded_and_what_does_not_fit_is_shown() {
