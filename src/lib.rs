@@ -13,7 +13,7 @@
 //! The **data plane** (codec, tiling, inference, pipeline) is plain named threads that move pixels and never
 //! touch SQL. They meet in `service/worker.rs`.
 //!
-//! Dependencies point one way: `main → cli → service → intake | queue | pipeline | publish | status`, and
+//! Dependencies point one way: `main → cli → service → intake | queue | pipeline | publish | status | news`, and
 //! `pipeline → codec | tiling | inference | budget`. `tests/architecture.rs` keeps it so.
 //!
 //! # Invariants (module heads, assertions and tests carry the same names)
@@ -42,6 +42,7 @@ pub mod inference;
 pub mod intake;
 pub mod machine;
 pub mod models;
+pub mod news;
 pub mod pipeline;
 pub mod progress;
 pub mod publish;

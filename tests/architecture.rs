@@ -64,6 +64,16 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
         "what the process may touch is decided in one place",
     ),
     (
+        &["ureq"],
+        &["news/webhook.rs"],
+        "TLS and HTTP to the outside stay in the messenger's process",
+    ),
+    (
+        &["hyper", "hyper_util"],
+        &["service/answers.rs"],
+        "metrics and health are answered in one place, under its limits",
+    ),
+    (
         &["sd_notify"],
         &["service/watchdog.rs"],
         "what systemd is told is one module's",
@@ -230,6 +240,25 @@ const DIRECTIONS: &[(&str, &[&str], &str)] = &[
         ],
         "the sandbox knows what the configuration names, not what is done with it",
     ),
+    (
+        "news",
+        &[
+            "budget",
+            "cli",
+            "codec",
+            "inference",
+            "intake",
+            "machine",
+            "models",
+            "pipeline",
+            "publish",
+            "queue",
+            "service",
+            "status",
+            "tiling",
+        ],
+        "the messenger knows events and addresses; what happens to jobs is none of its business",
+    ),
     ("service", &["cli"], "the daemon does not know who started it"),
 ];
 
@@ -243,6 +272,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("size", &["tokio", "std::fs", "std::thread"]),
     ("report", &["tokio", "std::fs", "std::thread"]),
     ("config", &["tokio", "std::thread"]),
+    ("news", &["tokio"]),
     ("pipeline", &["tokio"]),
     ("codec", &["tokio"]),
     ("inference", &["tokio"]),

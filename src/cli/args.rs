@@ -143,6 +143,20 @@ pub struct ExamineArgs {
     pub state_dir: Vec<PathBuf>,
 }
 
+/// What this program starts for itself to tell others what happened (`news`). Hidden for the same reason.
+#[derive(Debug, Parser)]
+pub struct MessengerArgs {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What is logged
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Only what is wrong is logged
+    #[arg(long)]
+    pub quiet: bool,
+}
+
 /// Every command that reports something.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct JsonArg {

@@ -3,6 +3,7 @@
 
 mod device;
 mod places;
+mod told;
 mod watch;
 
 use std::path::Path;
@@ -107,6 +108,7 @@ pub fn doctor(named: Option<&Path>, json: bool) -> Result<Exit, Failure> {
         let now = SystemClock::shared().wall();
         checks.extend(watch::folders(&config, now));
         checks.extend(watch::watches(&config));
+        checks.extend(told::checks(&config));
     }
     checks.push(memory(&config));
     checks.push(sandbox(&config));

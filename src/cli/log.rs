@@ -1,14 +1,22 @@
 //! Owns where the log goes: to the journal when systemd connected stderr to it, else to stderr for people. Never
 //! writes to stdout.
 
+mod fold;
+mod journal;
+mod said;
+
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::fold::Folding;
+use self::journal::Journal;
 use super::exit::Failure;
+use crate::clock::SystemClock;
 
 /// How much is logged where nobody says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +30,26 @@ pub enum Default {
     Teller,
 }
 
+/// What folds the lines of a service, for its end.
+static FOLDING: OnceLock<Folding> = OnceLock::new();
+
 /// Starts logging: `level` (`--log-level`), else `RUST_LOG`, else the default.
 ///
 /// # Errors
 /// A filter that cannot be read: wrong usage. One in `RUST_LOG` is ignored with a line on stderr, because it may
 /// be meant for another program.
 pub fn init(level: Option<&str>, default: Default) -> Result<(), Failure> {
-    let registry = tracing_subscriber::registry().with(filter(level, default)?);
+    // A command is short, and what it repeats a person should see.
+    let folding = (default == Default::Service).then(|| Folding::new(SystemClock::shared()));
+    if let Some(folding) = &folding {
+        let _ = FOLDING.set(folding.clone());
+    }
+    let registry = tracing_subscriber::registry()
+        .with(filter(level, default)?)
+        .with(folding);
     // Without the journal's socket the lines still reach it through stderr.
     let journal = if stderr_is_journal() {
-        tracing_journald::layer().ok()
+        Journal::open().ok()
     } else {
         None
     };
@@ -51,6 +69,13 @@ pub fn init(level: Option<&str>, default: Default) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says what is still hidden, before the process ends.
+pub fn finish() {
+    if let Some(folding) = FOLDING.get() {
+        folding.finish();
+    }
+}
+
 fn filter(level: Option<&str>, default: Default) -> Result<EnvFilter, Failure> {
     match (level, std::env::var(EnvFilter::DEFAULT_ENV)) {
         (Some(level), _) => EnvFilter::builder().parse(level).map_err(|_| {
@@ -65,7 +90,8 @@ fn filter(level: Option<&str>, default: Default) -> Result<EnvFilter, Failure> {
     }
 }
 
-/// The filter where nobody names one. The watcher's crate is quiet in it: intake tells the same better.
+/// The filter where nobody names one. The crates of the watcher and of TLS are quiet in it: intake and news tell the
+/// same better.
 fn default_filter(default: Default) -> EnvFilter {
     let level = match default {
         Default::Service => LevelFilter::INFO,
@@ -73,7 +99,7 @@ fn default_filter(default: Default) -> EnvFilter {
         Default::Teller => LevelFilter::ERROR,
     };
     // Named as a directive: the builder's default one holds only for a filter that has no other.
-    EnvFilter::builder().parse_lossy(format!("{level},notify=error"))
+    EnvFilter::builder().parse_lossy(format!("{level},notify=error,rustls_platform_verifier=off"))
 }
 
 /// Whether stderr is the very stream that systemd connected to the journal; the variable alone is inherited by

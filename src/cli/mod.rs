@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod jobs;
 mod log;
+mod messenger;
 mod models;
 mod once;
 mod out;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use self::args::{Cli, Command, ExamineArgs};
+use self::args::{Cli, Command, ExamineArgs, MessengerArgs};
 use self::exit::{Exit, Failure};
 use self::out::complain;
 use crate::config::{Config, ConfigError, locate, places};
@@ -43,6 +44,8 @@ pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();
     let ran = if arguments.peek().is_some_and(|first| first == COMMAND) {
         ExamineArgs::try_parse_from(arguments).map(models::examine)
+    } else if arguments.peek().is_some_and(|first| messenger::is_meant(first)) {
+        MessengerArgs::try_parse_from(arguments).map(|args| messenger::messenger(&args))
     } else {
         Cli::try_parse().map(dispatch)
     };
@@ -103,10 +106,11 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Once(_) => log::Default::Teller,
         _ => log::Default::Command,
     };
-    log::init(cli.log_level.as_deref(), default)?;
+    let level = cli.log_level.as_deref();
+    log::init(level, default)?;
     match cli.command {
-        Command::Run => run::run(config),
-        Command::Once(args) => once::once(config, &args),
+        Command::Run => run::run(config, level),
+        Command::Once(args) => once::once(config, level, &args),
         Command::Upscale(args) => upscale::upscale(config, &args),
         Command::Status(json) => status::status(config, json.json),
         Command::Pause { time, json } => steer::pause(config, time, json.json),
@@ -199,6 +203,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .enable_io()
         .enable_time()
         .build()
         .map_err(|error| {

@@ -6,14 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::args::OnceArgs;
 use super::exit::{Exit, Failure, Tally, of_reason};
 use super::out::{Out, complain, shown};
+use crate::config::{Happening, Word};
 use crate::error::ReasonCode;
 use crate::queue::Job;
 use crate::report::JobState;
 use crate::service::{self, Pass};
 
 /// Scans, processes what is ready, tells.
-pub fn once(named: Option<&Path>, args: &OnceArgs) -> Result<Exit, Failure> {
+pub fn once(named: Option<&Path>, log_level: Option<&str>, args: &OnceArgs) -> Result<Exit, Failure> {
     let (path, config) = super::load_to_watch(named)?;
+    let is_told = !config.webhooks.is_empty()
+        || Happening::WORDS
+            .iter()
+            .any(|(_, happening)| config.hooks.command(*happening).is_some());
+    let messenger = is_told
+        .then(|| super::messenger::start(&path, log_level, true))
+        .transpose()?;
     let tally = Arc::new(Mutex::new(Tally::default()));
     let on_end = {
         let (tally, json) = (Arc::clone(&tally), args.json.json);
@@ -26,7 +34,15 @@ pub fn once(named: Option<&Path>, args: &OnceArgs) -> Result<Exit, Failure> {
     let catalogue = Arc::new(super::daemon_catalogue(&config).with_notice(|text| complain(text)));
     super::confine::confine(&config, &path);
     let pass = super::block_on(async {
-        Ok(service::once(config, path, catalogue, args.folder.as_deref(), Box::new(on_end)).await?)
+        Ok(service::once(
+            config,
+            path,
+            catalogue,
+            args.folder.as_deref(),
+            messenger,
+            Box::new(on_end),
+        )
+        .await?)
     })?;
     for (folder, reason) in &pass.blocked {
         complain(format!("folder {folder}: {reason}"));

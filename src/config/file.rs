@@ -15,7 +15,7 @@ use super::read::{
     pixels, px, scale, schedule, size, text, time, umask, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
-use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check};
+use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check, news};
 
 /// Every key outside a table, in the order of the example.
 pub(super) const TOP_KEYS: &[&str] = &[
@@ -29,6 +29,9 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "sandbox",
     "runtime",
     "memory",
+    "hooks",
+    "webhook",
+    "metrics",
     "folder",
 ];
 
@@ -73,10 +76,13 @@ pub(super) const FOLDER_KEYS: &[&str] = &[
 ];
 
 /// The tables and their keys, as a message calls them.
-const SECTIONS: [(&str, &[&str]); 4] = [
+const SECTIONS: [(&str, &[&str]); 7] = [
     ("at the top of the file", TOP_KEYS),
     ("in [runtime]", RUNTIME_KEYS),
     ("in [memory]", MEMORY_KEYS),
+    ("in [hooks]", news::HOOKS_KEYS),
+    ("in [[webhook]]", news::WEBHOOK_KEYS),
+    ("in [metrics]", news::METRICS_KEYS),
     ("in [[folder]]", FOLDER_KEYS),
 ];
 
@@ -132,6 +138,9 @@ fn read_config(root: &Table, base: &Path, problems: &mut Vec<String>) -> Config 
         sandbox: top.value("sandbox", default.sandbox, word),
         runtime: default.runtime,
         memory: default.memory,
+        hooks: default.hooks,
+        webhooks: Vec::new(),
+        metrics: default.metrics,
         folders: Vec::new(),
     };
     if let Some(table) = table(root, "runtime", problems) {
@@ -139,6 +148,13 @@ fn read_config(root: &Table, base: &Path, problems: &mut Vec<String>) -> Config 
     }
     if let Some(table) = table(root, "memory", problems) {
         config.memory = read_memory(&mut Section::new("[memory] ".to_owned(), table, problems));
+    }
+    if let Some(table) = table(root, "hooks", problems) {
+        config.hooks = news::read_hooks(&mut Section::new("[hooks] ".to_owned(), table, problems), base);
+    }
+    config.webhooks = news::read_webhooks(root, base, problems);
+    if let Some(table) = table(root, "metrics", problems) {
+        config.metrics = news::read_metrics(&mut Section::new("[metrics] ".to_owned(), table, problems));
     }
     config.folders = read_folders(root, base, problems);
     config
@@ -174,32 +190,10 @@ fn read_memory(section: &mut Section<'_>) -> MemoryConfig {
 }
 
 fn read_folders(root: &Table, base: &Path, problems: &mut Vec<String>) -> Vec<Folder> {
-    let blocks = match root.get("folder") {
-        None => return Vec::new(),
-        Some(Value::Array(blocks)) => blocks,
-        Some(Value::Table(_)) => {
-            problems.push("[folder]: must be written with two brackets each side: [[folder]]".to_owned());
-            return Vec::new();
-        }
-        Some(other) => {
-            problems.push(format!("folder: must be [[folder]] blocks, not {}", found(other)));
-            return Vec::new();
-        }
-    };
-    if blocks.len() > FOLDERS_MAX {
-        problems.push(format!(
-            "folder: there are {} [[folder]] blocks, at most {FOLDERS_MAX} are allowed; watch a common parent",
-            blocks.len()
-        ));
-        return Vec::new();
-    }
     let mut folders = Vec::new();
     let mut names = Vec::new();
-    for (index, block) in blocks.iter().enumerate() {
-        let Value::Table(table) = block else {
-            problems.push(format!("folder: must be [[folder]] blocks, not {}", found(block)));
-            continue;
-        };
+    let blocks = blocks(root, "folder", FOLDERS_MAX, "watch a common parent", problems);
+    for (index, table) in blocks.into_iter().enumerate() {
         // A folder is called by its name where it has one, else by its place in the file.
         let name = table
             .get("name")
@@ -283,6 +277,33 @@ fn read_recipe(section: &mut Section<'_>, base: &Path) -> Recipe {
     }
 }
 
+/// The blocks `[[key]]` of the file.
+pub(super) fn blocks<'t>(
+    root: &'t Table,
+    key: &str,
+    most: usize,
+    fewer: &str,
+    problems: &mut Vec<String>,
+) -> Vec<&'t Table> {
+    let refused = match root.get(key) {
+        None => return Vec::new(),
+        Some(Value::Array(blocks)) if blocks.len() > most => {
+            let n = blocks.len();
+            format!("{key}: there are {n} [[{key}]] blocks, at most {most} are allowed; {fewer}")
+        }
+        Some(Value::Array(blocks)) => match blocks.iter().find(|block| !block.is_table()) {
+            None => return blocks.iter().filter_map(Value::as_table).collect(),
+            Some(other) => format!("{key}: must be [[{key}]] blocks, not {}", found(other)),
+        },
+        Some(Value::Table(_)) => {
+            format!("[{key}]: must be written with two brackets each side: [[{key}]]")
+        }
+        Some(other) => format!("{key}: must be [[{key}]] blocks, not {}", found(other)),
+    };
+    problems.push(refused);
+    Vec::new()
+}
+
 /// A table of the file, if it is there.
 fn table<'t>(root: &'t Table, key: &str, problems: &mut Vec<String>) -> Option<&'t Table> {
     match root.get(key)? {
@@ -295,15 +316,15 @@ fn table<'t>(root: &'t Table, key: &str, problems: &mut Vec<String>) -> Option<&
 }
 
 /// One table of the file and where its problems go.
-struct Section<'a> {
+pub(super) struct Section<'a> {
     /// What stands before a key in a message: empty, or the table's name and a space.
     place: String,
-    table: &'a Table,
+    pub(super) table: &'a Table,
     problems: &'a mut Vec<String>,
 }
 
 impl<'a> Section<'a> {
-    fn new(place: String, table: &'a Table, problems: &'a mut Vec<String>) -> Self {
+    pub(super) fn new(place: String, table: &'a Table, problems: &'a mut Vec<String>) -> Self {
         Self {
             place,
             table,
@@ -312,7 +333,12 @@ impl<'a> Section<'a> {
     }
 
     /// The value of a key; `default` when it is not there, and after noting the problem when it is wrong.
-    fn value<T>(&mut self, key: &str, default: T, read: impl FnOnce(&Value) -> Result<T, String>) -> T {
+    pub(super) fn value<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> T {
         match self.table.get(key).map(read) {
             None => default,
             Some(Ok(value)) => value,
@@ -323,8 +349,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Notes that a value does not fit another.
+    pub(super) fn refuse(&mut self, key: &str, why: &str) {
+        self.problems.push(format!("{}{key}: {why}", self.place));
+    }
+
     /// The value of a key that has no default.
-    fn required<T>(
+    pub(super) fn required<T>(
         &mut self,
         key: &str,
         what: &str,
@@ -338,7 +369,7 @@ impl<'a> Section<'a> {
     }
 
     /// Notes every key that is not `known`, with what was probably meant.
-    fn refuse_unknown(&mut self, known: &[&str], place: &str) {
+    pub(super) fn refuse_unknown(&mut self, known: &[&str], place: &str) {
         for key in self.table.keys().filter(|key| !known.contains(&key.as_str())) {
             let elsewhere = SECTIONS.iter().find(|(_, keys)| keys.contains(&key.as_str()));
             let hint = match (nearest(key, known), elsewhere) {

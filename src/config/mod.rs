@@ -2,13 +2,14 @@
 //! opens anything but the configuration file, and looks at folders in `links` alone.
 //!
 //! `place` finds the file, `file` knows its keys, `read` types their values, `values` spells them, `check` looks at what must
-//! hold between them, `links` at where the folders really are, `schedule` knows quiet hours, `template` and `naming` name
-//! results, `show` writes it all out again.
+//! hold between them, `links` at where the folders really are, `schedule` knows quiet hours, `news` is what is told to whom,
+//! `template` and `naming` name results, `show` writes it all out again.
 
 mod check;
 mod file;
 mod links;
 mod naming;
+mod news;
 mod place;
 mod read;
 pub mod resolved;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use check::{Contradiction, check_tiling};
 pub use naming::{planned_output, with_actual_format};
+pub use news::{Command, Happening, HooksConfig, MetricsConfig, Secret, Webhook, WebhookFormat};
 pub use place::{locate, places};
 pub use resolved::*;
 pub use schedule::Schedule;

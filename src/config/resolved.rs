@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::news::{HooksConfig, MetricsConfig, Webhook};
 use super::{NameTemplate, Schedule};
 
 /// The whole configuration, ready for use.
@@ -31,6 +32,12 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// What it may hold.
     pub memory: MemoryConfig,
+    /// Commands that are run when something happened.
+    pub hooks: HooksConfig,
+    /// Addresses that are told when something happened.
+    pub webhooks: Vec<Webhook>,
+    /// Where metrics are answered.
+    pub metrics: MetricsConfig,
     /// The watched folders, in the order of the file.
     pub folders: Vec<Folder>,
 }
@@ -48,6 +55,9 @@ impl Default for Config {
             sandbox: SandboxMode::Auto,
             runtime: RuntimeConfig::default(),
             memory: MemoryConfig::default(),
+            hooks: HooksConfig::default(),
+            webhooks: Vec::new(),
+            metrics: MetricsConfig::default(),
             folders: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::values::{self, Word};
-use super::{Config, Folder, Scale};
+use super::{Command, Config, Folder, Happening, Scale, Webhook};
 
 /// One key; `written` is false where writing it would change what the file means.
 struct Entry {
@@ -40,6 +40,14 @@ impl Config {
         lines(&mut text, &self.runtime_entries());
         text.push_str("\n[memory]\n");
         lines(&mut text, &self.memory_entries());
+        text.push_str("\n[hooks]\n");
+        lines(&mut text, &self.hooks_entries());
+        for webhook in &self.webhooks {
+            text.push_str("\n[[webhook]]\n");
+            lines(&mut text, &webhook.entries());
+        }
+        text.push_str("\n[metrics]\n");
+        lines(&mut text, &self.metrics_entries());
         for folder in &self.folders {
             text.push_str("\n[[folder]]\n");
             lines(&mut text, &folder.entries());
@@ -52,6 +60,10 @@ impl Config {
         let mut root = object(self.top_entries());
         root.insert("runtime".to_owned(), object(self.runtime_entries()).into());
         root.insert("memory".to_owned(), object(self.memory_entries()).into());
+        root.insert("hooks".to_owned(), object(self.hooks_entries()).into());
+        let webhooks: Vec<_> = self.webhooks.iter().map(|hook| object(hook.entries())).collect();
+        root.insert("webhook".to_owned(), webhooks.into());
+        root.insert("metrics".to_owned(), object(self.metrics_entries()).into());
         let folders: Vec<_> = self
             .folders
             .iter()
@@ -119,6 +131,58 @@ impl Config {
             entry("device", size(self.memory.device_bytes)),
             entry("host", size(self.memory.host_bytes)),
         ]
+    }
+
+    fn hooks_entries(&self) -> Vec<Entry> {
+        let mut entries: Vec<_> = Happening::WORDS
+            .iter()
+            .map(|(_, happening)| {
+                let command = self.hooks.command(*happening);
+                entry(happening.hook(), command.map_or_else(Vec::new, Command::words))
+            })
+            .collect();
+        entries.push(entry("timeout", values::show_time(self.hooks.timeout)));
+        entries
+    }
+
+    fn metrics_entries(&self) -> Vec<Entry> {
+        let listen = self.metrics.listen;
+        vec![entry(
+            "listen",
+            listen.map_or_else(|| "off".to_owned(), |listen| listen.to_string()),
+        )]
+    }
+}
+
+/// What stands for a secret.
+const HIDDEN: &str = "(hidden)";
+
+impl Webhook {
+    /// Secrets are named and not shown: what this prints is pasted into reports.
+    fn entries(&self) -> Vec<Entry> {
+        let events: Vec<&str> = self.events.iter().map(|event| event.word()).collect();
+        let mut entries = vec![
+            entry("url", self.url.clone()),
+            entry("format", self.format.word()),
+            entry("events", events),
+            entry("timeout", values::show_time(self.timeout)),
+        ];
+        let hidden = |entry| Entry {
+            written: false,
+            ..entry
+        };
+        if self.token.is_some() {
+            entries.push(hidden(entry("token", HIDDEN)));
+        }
+        if let Some(file) = &self.token_file {
+            entries.push(entry("token_file", path(file)));
+        }
+        if !self.headers.is_empty() {
+            let names = self.headers.iter();
+            let names: toml::Table = names.map(|(name, _)| (name.clone(), HIDDEN.into())).collect();
+            entries.push(hidden(entry("headers", names)));
+        }
+        entries
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 
 mod mistakes;
 mod shown;
+mod telling;
 
 /// A folder that is right, to put one wrong line behind.
 const FOLDER: &str = "[[folder]]\nname = \"p\"\ninput = \"/in\"\noutput = \"/out\"\n";
@@ -48,9 +49,15 @@ fn the_example_holds_every_key_that_the_code_knows() {
     };
     let folder = &root["folder"].as_array().expect("folders")[0];
     for (known, mut written) in [
-        (file::TOP_KEYS, root.keys().cloned().collect()),
+        // [[webhook]] is a comment: it has no default.
+        (
+            file::TOP_KEYS,
+            root.keys().cloned().chain(["webhook".to_owned()]).collect(),
+        ),
         (file::RUNTIME_KEYS, keys(&root["runtime"])),
         (file::MEMORY_KEYS, keys(&root["memory"])),
+        (news::HOOKS_KEYS, keys(&root["hooks"])),
+        (news::METRICS_KEYS, keys(&root["metrics"])),
         (file::FOLDER_KEYS, keys(folder)),
     ] {
         // Writing the default list would ask for warnings about missing providers; see the next test.

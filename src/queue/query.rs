@@ -136,6 +136,21 @@ impl Store {
         due.map(timestamp).transpose().at(self)
     }
 
+    /// When the job that waits longest was queued; `None` where none waits.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn oldest_queued_at(&self) -> Result<Option<Timestamp>, QueueError> {
+        let mut reader = self.reader().await?;
+        let oldest: Option<i64> = sqlx::query_scalar(
+            "SELECT min(queued_at_ms) FROM jobs INDEXED BY jobs_claim WHERE state = 'queued'",
+        )
+        .fetch_one(&mut *reader)
+        .await
+        .at(self)?;
+        oldest.map(timestamp).transpose().at(self)
+    }
+
     /// Where the job's source published last for the same planned output (below the output folder), as long as
     /// nothing else took that place: the file that new content under the old name may replace. Not the same
     /// as the planned path, which may have been taken by something else then. A result that another path with

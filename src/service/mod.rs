@@ -7,9 +7,12 @@
 //!                         │ config (SIGHUP)
 //!    intake per folder ──work──▶ worker ──▶ executor's thread
 //!             └────────news──▶ overview ──▶ status.json, service.json, systemd ◀──news──┘
+//!                                └─seen──▶ answers (GET /metrics, /health)
+//!    every end of a job ──▶ post ──pipe──▶ messenger (another process) ──▶ hooks, webhooks
 //! ```
 
 mod adopt;
+mod answers;
 mod attempt;
 mod blocks;
 mod dispose;
@@ -19,6 +22,7 @@ mod error;
 mod ground;
 mod housekeeping;
 mod intakes;
+mod metrics;
 mod overview;
 mod queueing;
 mod reach;
@@ -39,6 +43,7 @@ use crate::config::{Config, Provider};
 use crate::error::{Reason, ReasonCode};
 use crate::fs::set_umask;
 use crate::inference::{Catalogue, Runtime, SessionSettings};
+use crate::news::{Messenger, Post};
 use crate::pipeline::executor::{DeviceFacts, ExecutorSettings};
 use crate::publish::{Instance, Publisher};
 use crate::queue::{InstanceLock, QueueError, aside};
@@ -63,7 +68,7 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Between two signs of life while something runs that reports no progress.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until a signal ends it. `catalogue` finds its models.
+/// Runs the daemon until a signal ends it. `catalogue` finds its models, `messenger` tells others what happened.
 ///
 /// # Errors
 /// [`ServiceError`]: it cannot start, or must not go on.
@@ -71,31 +76,45 @@ pub async fn run(
     config: Config,
     config_path: PathBuf,
     catalogue: Arc<Catalogue>,
+    messenger: Messenger,
 ) -> Result<(), ServiceError> {
     let wishes = signals::listen()?;
-    serve(Ground::real(), wishes, config, config_path, catalogue).await
+    let post = Post::open(messenger)?;
+    live(Ground::real(), wishes, config, config_path, catalogue, post).await
 }
 
-/// As [`run`], on this ground, until a wish ends it or nobody is left to wish.
+/// As [`run`], on this ground, until a wish ends it or nobody is left to wish. Nobody is told what happened.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn serve(
     ground: Ground,
-    mut wishes: mpsc::Receiver<Wish>,
+    wishes: mpsc::Receiver<Wish>,
     config: Config,
     config_path: PathBuf,
     catalogue: Arc<Catalogue>,
 ) -> Result<(), ServiceError> {
-    let mut house = House::open(ground, config, &config_path, catalogue, None).await?;
+    live(ground, wishes, config, config_path, catalogue, Post::nobody()).await
+}
+
+async fn live(
+    ground: Ground,
+    mut wishes: mpsc::Receiver<Wish>,
+    config: Config,
+    config_path: PathBuf,
+    catalogue: Arc<Catalogue>,
+    post: Post,
+) -> Result<(), ServiceError> {
+    let mut house = House::open(ground, config, &config_path, catalogue, post, None).await?;
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
+    let (end, ended) = watch::channel(false);
+    tokio::spawn(answers::run(Arc::clone(&shared), ended.clone()));
 
     start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
     start::retell(&shared).await?;
     let mut intakes = Intakes::start(&shared);
-    let (end, ended) = watch::channel(false);
     let overview = Overview::new(Arc::clone(&shared), intakes.views(), stopping.clone());
     let overview = tokio::spawn(overview.run(ended));
     let writer = keep_writing(&shared);
@@ -143,6 +162,7 @@ pub async fn serve(
     end.send_replace(true);
     let _ = overview.await;
     shared.store.close().await;
+    shared.close_post().await;
     tracing::info!("stopped");
     outcome
 }
@@ -170,11 +190,14 @@ pub async fn once(
     config_path: PathBuf,
     catalogue: Arc<Catalogue>,
     folder: Option<&str>,
+    messenger: Option<Messenger>,
     on_end: OnEnd,
 ) -> Result<Pass, ServiceError> {
     let mut wishes = signals::listen()?;
     let config = only(config, folder)?;
-    let house = House::open(Ground::real(), config, &config_path, catalogue, Some(on_end)).await?;
+    let post = messenger.map_or_else(|| Ok(Post::nobody()), Post::open)?;
+    let ground = Ground::real();
+    let house = House::open(ground, config, &config_path, catalogue, post, Some(on_end)).await?;
     let shared = Arc::clone(&house.shared);
     let (stop, stopping) = watch::channel(false);
 
@@ -212,6 +235,7 @@ pub async fn once(
     let _ = overview.await;
     let paused = shared.store.paused().await;
     shared.store.close().await;
+    shared.close_post().await;
     let (waiting, is_paused) = (outcome?, paused?.is_some());
     let names = shared.blocks.names();
     let blocked = names
@@ -272,6 +296,7 @@ impl House {
         config: Config,
         config_path: &Path,
         catalogue: Arc<Catalogue>,
+        post: Post,
         on_end: Option<OnEnd>,
     ) -> Result<Self, ServiceError> {
         if config.folders.is_empty() {
@@ -314,6 +339,10 @@ impl House {
             current: std::sync::Mutex::default(),
             device: std::sync::Mutex::new(DeviceFacts::default()),
             on_end,
+            post,
+            metrics: metrics::Metrics::default(),
+            seen: watch::Sender::new(None),
+            tally: std::sync::Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             unwritten: std::sync::Mutex::default(),
             written: Notify::new(),
@@ -373,6 +402,7 @@ impl House {
                     start::open_folder(&self.shared, folder).await;
                 }
                 intakes.restart(&self.shared);
+                self.shared.post.reload();
                 self.shared.work.notify_one();
                 tracing::info!(
                     folders = self.shared.config().folders.len(),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::intakes::Views;
+use super::metrics::Seen;
 use super::shared::{Shared, blocking};
 use super::watchdog;
 use crate::clock::Monotonic;
@@ -96,13 +97,16 @@ impl Overview {
     /// Tells once. `last` overrules the state, and is written however short the last telling is ago.
     async fn tell(&mut self, last: Option<ServiceState>) {
         match self.look(last).await {
-            Ok(snapshot) => self.write(snapshot, last.is_some()).await,
+            Ok(seen) => {
+                self.shared.seen.send_replace(Some(seen.clone()));
+                self.write(seen.snapshot, last.is_some()).await;
+            }
             Err(error) => tracing::warn!("cannot tell the status: {error}"),
         }
     }
 
     /// Everything that is told, at one moment.
-    async fn look(&self, last: Option<ServiceState>) -> Result<ServiceSnapshot, QueueError> {
+    async fn look(&self, last: Option<ServiceState>) -> Result<Seen, QueueError> {
         let config = self.shared.config();
         let mut counts = self.shared.store.counts().await?;
         let paused = self.shared.store.paused().await?;
@@ -115,7 +119,7 @@ impl Overview {
         let blocked_reason = folders
             .iter()
             .find_map(|folder| folder.document.blocked_reason.clone());
-        Ok(ServiceSnapshot {
+        let snapshot = ServiceSnapshot {
             version: DOCUMENT_VERSION,
             pid: std::process::id(),
             started_at: self.started_at,
@@ -126,6 +130,14 @@ impl Overview {
             device: device_document(&self.shared.device()),
             memory: memory_document(&self.shared.device()),
             folders,
+        };
+        let oldest_queued_at = match config.metrics.listen {
+            Some(_) => self.shared.store.oldest_queued_at().await?,
+            None => None,
+        };
+        Ok(Seen {
+            snapshot,
+            oldest_queued_at,
         })
     }
 

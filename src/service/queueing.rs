@@ -71,6 +71,7 @@ impl Queueing {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ServiceError> {
         while !*stop.borrow() {
             if !self.turn().await? {
+                self.tell_idle().await?;
                 tokio::select! {
                     _ = timeout(LOOK_INTERVAL, self.shared.work.notified()) => {}
                     _ = stop.changed() => {}
@@ -101,6 +102,7 @@ impl Queueing {
             let _ = timeout(LOOK_INTERVAL, self.shared.work.notified()).await;
         }
         super::joined(scan.await)?;
+        self.tell_idle().await?;
         let counts = self.shared.store.counts().await?;
         let config = self.shared.config();
         let ours = counts.iter().filter(|(name, _)| config.folder(name).is_some());
@@ -115,6 +117,28 @@ impl Queueing {
         let soon = self.shared.clock.wall().saturating_add(ONCE_PATIENCE);
         let due = self.shared.store.next_due().await?;
         Ok(due.is_some_and(|due| soon.is_ok_and(|soon| due <= soon)) && self.strangers.is_empty())
+    }
+
+    /// Tells that the queue ran empty: nothing waits for this configuration's folders, not even for another attempt or
+    /// for a disk. Asks the ledger only while that would be news.
+    async fn tell_idle(&self) -> Result<(), ServiceError> {
+        if !self.shared.is_idle_news() {
+            return Ok(());
+        }
+        let is_empty = match self.shared.store.next_due().await? {
+            None => true,
+            Some(_) if self.strangers.is_empty() => false,
+            Some(_) => {
+                let counts = self.shared.store.counts().await?;
+                let config = self.shared.config();
+                let mut ours = counts.iter().filter(|(name, _)| config.folder(name).is_some());
+                ours.all(|(_, counts)| counts.queued == 0)
+            }
+        };
+        if is_empty {
+            self.shared.tell_idle();
+        }
+        Ok(())
     }
 
     /// One look at the queue. Whether a job was done.

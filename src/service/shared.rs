@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +15,14 @@ use super::blocks::Blocks;
 use super::dispose::dispose_again;
 use super::executor_settings;
 use super::ground::MakeExecutor;
+use super::metrics::{Metrics, Seen};
 use super::watchdog::Pulse;
 use crate::clock::{Monotonic, SharedClock};
 use crate::config::{Config, Folder};
 use crate::error::Reason;
 use crate::fs::SharedFilesystem;
 use crate::inference::{Catalogue, ModelCard, ModelError};
+use crate::news::{Event, Post, Tally};
 use crate::pipeline::executor::{DeviceFacts, Executor};
 use crate::progress::{Progress, eta};
 use crate::publish::Publisher;
@@ -63,6 +65,14 @@ pub struct Shared {
     pub(super) current: Mutex<Option<Current>>,
     pub(super) device: Mutex<DeviceFacts>,
     pub(super) on_end: Option<OnEnd>,
+    /// Tells other programs what happened.
+    pub post: Post,
+    /// Counted since the start.
+    pub metrics: Metrics,
+    /// What the overview saw last.
+    pub seen: watch::Sender<Option<Seen>>,
+    /// What ended since the queue ran empty last.
+    pub(super) tally: Mutex<Tally>,
     /// Held while a job's files are written.
     pub(super) writing: tokio::sync::Mutex<()>,
     /// Jobs whose files are to be written; as many as there are jobs at most.
@@ -135,12 +145,46 @@ impl Shared {
 
     /// Tells those who asked for ends of jobs, and writes the job's files.
     pub async fn announce(&self, job: &Job) {
-        if let Some(on_end) = &self.on_end
-            && job.state.shown().is_final()
-        {
-            on_end(job);
+        if job.state.shown().is_final() {
+            if let Some(on_end) = &self.on_end {
+                on_end(job);
+            }
+            self.tell(job);
         }
         self.write_files(job.id).await;
+    }
+
+    /// Has others told of a job that ended.
+    fn tell(&self, job: &Job) {
+        lock(&self.tally).count(job.state.shown());
+        self.metrics.ended(&job.folder, job.state.shown());
+        let config = self.config();
+        let input = config.folder(&job.folder).map(|folder| folder.input.as_path());
+        let source = input.unwrap_or(Path::new("")).join(&job.source);
+        let result = job.result.as_ref().map(|result| job.output_root.join(result));
+        let event = Event::of_job(self.clock.wall(), job.document(), &source, result.as_deref());
+        if let Some(event) = event {
+            self.post.tell(event);
+        }
+    }
+
+    /// Has others told that the queue ran empty, if something ended since it did last.
+    pub fn tell_idle(&self) {
+        let ended = std::mem::take(&mut *lock(&self.tally));
+        if !ended.is_empty() {
+            self.post.tell(Event::idle(self.clock.wall(), ended));
+        }
+    }
+
+    /// Whether something ended since the queue ran empty last.
+    pub fn is_idle_news(&self) -> bool {
+        !lock(&self.tally).is_empty()
+    }
+
+    /// Has told what waits to be told, and ends the messenger.
+    pub async fn close_post(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        blocking(move || shared.post.close()).await;
     }
 
     /// Has the job's files written soon. For tasks that must not wait.

@@ -214,6 +214,9 @@ impl Worker {
         };
         let (rendered, why) = drive(&self.shared, config, claim, executor, order, self.stop.clone()).await;
         *lock(&self.shared.device) = executor.facts();
+        if let Some((report, _)) = &rendered {
+            self.shared.metrics.rendered(report);
+        }
         match (rendered, why) {
             (None, _) => {
                 // Its thread cannot be joined. The process ends soon, and the thread with it.
@@ -342,6 +345,9 @@ impl Worker {
         let folder = claim.job().folder.clone();
         let (job, outcome) = self.shared.store.record_fault(claim, fault, Some(report)).await?;
         log_outcome(&job, &outcome);
+        if matches!(outcome, JobOutcome::Retrying { .. }) {
+            self.shared.metrics.retried();
+        }
         if fault.disposition == Disposition::Block {
             self.shared.block(&folder, &fault.reason);
         }

@@ -35,6 +35,16 @@ pub enum ServiceState {
 }
 
 impl ServiceState {
+    /// Every state.
+    pub const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Running,
+        Self::Paused,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Blocked,
+    ];
+
     /// The spelling used in JSON and on the terminal.
     pub fn as_str(self) -> &'static str {
         match self {

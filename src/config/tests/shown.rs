@@ -23,6 +23,8 @@ fn json_holds_every_resolved_key_under_its_name_in_the_file() {
         (file::TOP_KEYS, &json),
         (file::RUNTIME_KEYS, &json["runtime"]),
         (file::MEMORY_KEYS, &json["memory"]),
+        (news::HOOKS_KEYS, &json["hooks"]),
+        (news::METRICS_KEYS, &json["metrics"]),
         (file::FOLDER_KEYS, &json["folder"][0]),
     ] {
         let mut known = known.to_vec();
