@@ -1,6 +1,7 @@
 //! Owns what can be typed: commands, options, their words and their help. Completions and the man page come from
 //! here too. Never does anything.
 
+mod jobs;
 mod models;
 
 use std::ffi::OsStr;
@@ -13,12 +14,11 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+pub use self::jobs::{JobsCommand, JobsListArgs};
 pub use self::models::{ImportArgs, ModelsCommand};
 
 use crate::config::values::{OVERLAP_PX, TILE_PX, parse_scale, parse_size, parse_time};
 use crate::config::{Format, MetadataPolicy, Provider, Scale, Tiling, Word};
-use crate::queue::JobId;
-use crate::report::JobState;
 
 /// Heading of the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
@@ -226,77 +226,6 @@ pub struct UpscaleArgs {
     pub json: JsonArg,
 }
 
-/// `jobs …`
-#[derive(Debug, Subcommand)]
-pub enum JobsCommand {
-    /// List jobs, newest first
-    #[command(after_help = "Example:\n  upscaled jobs list --state failed --json | jq -r '.[].source'")]
-    List(JobsListArgs),
-    /// Tell everything about a job
-    #[command(after_help = "Example:\n  upscaled jobs show 126")]
-    Show {
-        /// The job's number
-        #[arg(value_name = "ID")]
-        id: JobId,
-        /// A job document.
-        #[command(flatten)]
-        json: JsonArg,
-    },
-    /// Queue failed, skipped or cancelled jobs again
-    #[command(after_help = "Examples:\n  upscaled jobs retry 126 127\n  upscaled jobs retry --all-failed")]
-    Retry {
-        /// The jobs' numbers
-        #[arg(value_name = "ID", required_unless_present = "all_failed")]
-        ids: Vec<JobId>,
-        /// Every job that failed
-        #[arg(long, conflicts_with = "ids")]
-        all_failed: bool,
-        /// What became of each.
-        #[command(flatten)]
-        json: JsonArg,
-    },
-    /// Call jobs off; a running one stops at its next tile
-    #[command(after_help = "Example:\n  upscaled jobs cancel 126")]
-    Cancel {
-        /// The jobs' numbers
-        #[arg(value_name = "ID", required = true)]
-        ids: Vec<JobId>,
-        /// What became of each.
-        #[command(flatten)]
-        json: JsonArg,
-    },
-    /// Remove finished jobs from the ledger, with their files in `.upscaled` and `failed`
-    ///
-    /// Sources and results stay. A source that still lies in the input folder is new to the ledger then, and the next
-    /// scan queues it.
-    #[command(after_help = "Example:\n  upscaled jobs remove 126")]
-    Remove {
-        /// The jobs' numbers
-        #[arg(value_name = "ID", required = true)]
-        ids: Vec<JobId>,
-        /// What became of each.
-        #[command(flatten)]
-        json: JsonArg,
-    },
-}
-
-/// `jobs list`
-#[derive(Debug, Args)]
-pub struct JobsListArgs {
-    /// Only jobs in this state
-    #[arg(long, value_name = "STATE", value_parser = StateParser)]
-    pub state: Option<JobState>,
-    /// Only jobs of this folder
-    #[arg(long, value_name = "NAME")]
-    pub folder: Option<String>,
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub limit: u32,
-    /// An array.
-    #[command(flatten)]
-    pub json: JsonArg,
-}
-
 /// `config …`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -420,35 +349,6 @@ impl<W: Word + Send + Sync> TypedValueParser for WordParser<W> {
             .map(|(word, _)| *word)
             .filter(|word| !W::LATER.contains(word));
         Some(Box::new(words.map(PossibleValue::new)))
-    }
-}
-
-/// Reads a job's state.
-#[derive(Debug, Clone, Copy)]
-struct StateParser;
-
-impl TypedValueParser for StateParser {
-    type Value = JobState;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<JobState, clap::Error> {
-        let text = StringValueParser::new().parse_ref(command, arg, value)?;
-        JobState::parse(&text).ok_or_else(|| {
-            let words = JobState::ALL.map(JobState::as_str).join(", ");
-            refuse(command, arg, &format!("must be one of {words}, not {text:?}"))
-        })
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(
-            JobState::ALL
-                .into_iter()
-                .map(|state| PossibleValue::new(state.as_str())),
-        ))
     }
 }
 

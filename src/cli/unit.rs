@@ -55,7 +55,16 @@ pub fn drop_in(config: &Config, path: &Path) -> Result<String, Failure> {
     for path in readable.iter().filter(is_hidden) {
         let _ = writeln!(text, "BindReadOnlyPaths=-{}", escaped(path)?);
     }
+    if needs_network(config) {
+        text.push_str("IPAddressAllow=any\n");
+    }
     Ok(text)
+}
+
+/// Whether something beyond this machine is called, or calls: the unit itself allows the machine alone.
+fn needs_network(config: &Config) -> bool {
+    let is_heard = |listen: std::net::SocketAddr| !listen.ip().is_loopback();
+    !config.webhooks.is_empty() || config.metrics.listen.is_some_and(is_heard)
 }
 
 /// The folders of the configuration that a drop-in does not open.
@@ -185,7 +194,12 @@ mod tests {
             text.contains(&format!("\nBindPaths=-{}\n", site.display())),
             "{text}"
         );
+        assert!(!text.contains("IPAddressAllow"), "nothing to call: {text}");
         assert_eq!(closed(&text, &config), Vec::<&str>::new());
+        let mut told = config.clone();
+        told.metrics.listen = Some(([0, 0, 0, 0], 9753).into());
+        let text_of_told = drop_in(&told, &site.join("c.toml")).unwrap();
+        assert!(text_of_told.ends_with("\nIPAddressAllow=any\n"), "{text_of_told}");
         let mut moved = config.clone();
         moved.folders[0].output = PathBuf::from("/srv/elsewhere");
         assert_eq!(closed(&text, &moved), ["a"]);

@@ -179,13 +179,19 @@ impl World {
         let catalogue = catalogue(&config, fs.clone());
         let serving = service::serve(ground, wishes, config, config_path, catalogue);
         let wakes = async {
-            while let Some((nap, wake)) = nappers.recv().await {
-                tokio::spawn(async move {
-                    sleep(nap).await;
+            // Here and in no task of their own: those outlive this life by a moment, and an executor's thread that
+            // is waited for would wait for them.
+            let mut asleep: Vec<(Monotonic, blocking::Sender<()>)> = Vec::new();
+            loop {
+                while let Ok((nap, wake)) = nappers.try_recv() {
+                    asleep.push((clock.monotonic() + nap, wake));
+                }
+                let now = clock.monotonic();
+                for (_, wake) in asleep.extract_if(.., |(end, _)| *end <= now) {
                     let _ = wake.send(());
-                });
+                }
+                a_second().await;
             }
-            std::future::pending::<()>().await;
         };
         let around = self.around(length, fs, &clock, &wish);
         let ended = async {
@@ -201,7 +207,6 @@ impl World {
             () = ended => fate,
             Some(()) = deaths.recv() => Fate::Crash,
             () = wakes => unreachable!("it never ends"),
-            () = days_have_hours() => unreachable!("it never ends"),
         };
         (clock.monotonic().since(born), outcome)
     }
@@ -429,11 +434,9 @@ fn is_called_off(job: &Job) -> bool {
 /// Keeps paused time from leaping: it goes to the next timer whenever the runtime has nothing to do, also while SQLite
 /// works on its own thread, and hours would go by before the ledger has answered. This way a second takes at least
 /// [`SECOND`] of real time.
-async fn days_have_hours() {
-    loop {
-        sleep(Duration::from_secs(1)).await;
-        std::thread::sleep(SECOND);
-    }
+async fn a_second() {
+    sleep(Duration::from_secs(1)).await;
+    std::thread::sleep(SECOND);
 }
 
 /// What executors do to pictures: take their time, hang, lose the device, die.
