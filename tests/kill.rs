@@ -16,8 +16,11 @@ use std::time::Duration;
 
 use support::site::Site;
 
-const IMAGES: u32 = 30;
-const KILLS: u32 = 20;
+/// How many of something: `UPSCALED_TEST_IMAGES=100 UPSCALED_TEST_KILLS=200` for a thorough run, some minutes long.
+fn many(name: &str, usually: u32) -> u32 {
+    let wished = std::env::var(name).ok().and_then(|text| text.parse().ok());
+    wished.unwrap_or(usually)
+}
 
 /// The longest life of a process that is killed: some die before the ledger is open, most in the middle of work.
 const LIFE_MAX: Duration = Duration::from_millis(1500);
@@ -47,16 +50,17 @@ impl Moments {
 }
 
 #[test]
-fn twenty_kills_leave_exactly_one_complete_result_for_each_source() {
+fn kills_leave_exactly_one_complete_result_for_each_source() {
+    let (images, kills) = (many("UPSCALED_TEST_IMAGES", 30), many("UPSCALED_TEST_KILLS", 20));
     let site = Site::new("");
     let mut moments = Moments::new();
     let mut dropped = 0;
-    for kill in 1..=KILLS {
+    for kill in 1..=kills {
         // A few at a time, so that there is work at every kill.
-        for index in dropped..IMAGES * kill / KILLS {
-            site.drop_photo(format!("{index:02}.png"), 64 + index, 48);
+        for index in dropped..images * kill / kills {
+            site.drop_photo(format!("{index:03}.png"), 64 + index, 48);
         }
-        dropped = IMAGES * kill / KILLS;
+        dropped = images * kill / kills;
         let daemon = site.daemon();
         std::thread::sleep(moments.next());
         daemon.kill();
@@ -66,17 +70,17 @@ fn twenty_kills_leave_exactly_one_complete_result_for_each_source() {
         (site.run(["once"]).status.code() == Some(0)).then_some(())
     });
 
-    let wanted: Vec<PathBuf> = (0..IMAGES)
-        .map(|index| PathBuf::from(format!("{index:02}_2x.png")))
+    let wanted: Vec<PathBuf> = (0..images)
+        .map(|index| PathBuf::from(format!("{index:03}_2x.png")))
         .collect();
     assert_eq!(site.results(), wanted, "one result for each, and nothing else");
-    for (index, result) in (0..IMAGES).zip(&wanted) {
+    for (index, result) in (0..images).zip(&wanted) {
         let picture = image::open(site.path("out").join(result)).unwrap();
         assert_eq!((picture.width(), picture.height()), ((64 + index) * 2, 96));
     }
     let jobs = site.json(["jobs", "list", "--limit", "1000", "--json"]);
     let jobs = jobs.as_array().unwrap();
-    assert_eq!(jobs.len(), IMAGES as usize);
+    assert_eq!(jobs.len(), images as usize);
     for job in jobs {
         assert_eq!(job["state"], "done", "{job}");
         assert!(job["attempts"].as_u64().unwrap() <= 3, "{job}");

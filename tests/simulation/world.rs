@@ -132,9 +132,8 @@ impl World {
 
     fn bring_folders_back(&self) {
         for name in ["in", "out"] {
-            if self.path(format!("{name}.away")).exists() {
-                let _ = std::fs::remove_dir_all(self.path(name));
-                move_file(&self.path(format!("{name}.away")), &self.path(name));
+            if self.is_away(name) {
+                self.bring_back(name);
             }
         }
     }
@@ -246,8 +245,10 @@ impl World {
             66..76 => fs.set(Fault::Never),
             76..78 => fs.set_free_bytes(Some(0)),
             78..82 => fs.set_free_bytes(None),
-            82..86 if self.path("in").exists() == (draw == 82) => self.toggle("in"),
-            86..88 if self.path("out").exists() == (draw == 86) => self.toggle("out"),
+            82 if !self.is_away("in") => self.take_away("in"),
+            83..86 if self.is_away("in") => self.bring_back("in"),
+            86 if !self.is_away("out") => self.take_away("out"),
+            87 if self.is_away("out") => self.bring_back("out"),
             82..88 => {}
             88..90 => self.jumped_ms.store(
                 self.dice.between(0, 7_200_000) as i64 - 3_600_000,
@@ -325,14 +326,21 @@ impl World {
         }
     }
 
-    /// A folder goes away, or comes back.
-    fn toggle(&self, name: &str) {
-        let (here, away) = (self.path(name), self.path(format!("{name}.away")));
-        match (here.exists(), away.exists()) {
-            (true, false) => move_file(&here, &away),
-            (false, true) => move_file(&away, &here),
-            _ => {}
+    fn is_away(&self, name: &str) -> bool {
+        self.path(format!("{name}.away")).exists()
+    }
+
+    /// A folder goes away. The output folder would be made anew by the service: something else is in its place.
+    fn take_away(&self, name: &str) {
+        move_file(&self.path(name), &self.path(format!("{name}.away")));
+        if name == "out" {
+            std::fs::write(self.path(name), "not a folder").unwrap();
         }
+    }
+
+    fn bring_back(&self, name: &str) {
+        let _ = std::fs::remove_file(self.path(name));
+        move_file(&self.path(format!("{name}.away")), &self.path(name));
     }
 
     /// What a person does at last: goes on, and has everything tried again that did not work or was called off.
