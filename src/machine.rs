@@ -42,6 +42,36 @@ pub fn give_back_freed_memory() {
     }
 }
 
+/// Lets go of the pages of a library's code; what is still run is read again from its file. A library that was used once
+/// counts as this process's memory for ever otherwise, twenty megabytes of it.
+pub fn let_go_of_code(library: &Path) {
+    let Some(library) = library.canonicalize().ok() else {
+        return;
+    };
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for (start, len) in code_of(&maps, &library) {
+        // SAFETY: the range is a whole mapping, private, of a file, executable and not writable. Nothing has written to
+        // it (a library with relocations in its code is refused by every hardened loader, and ONNX Runtime has none), so
+        // its pages are those of the file, which the kernel reads again when one is touched, by whatever thread.
+        // Mappings that were written to, as relocated tables are, are not executable and not among these.
+        let _ = unsafe { rustix::mm::madvise(start as *mut _, len, rustix::mm::Advice::LinuxDontNeed) };
+    }
+}
+
+/// Address and length of the mappings of this file that hold code, of `/proc/self/maps`.
+fn code_of(maps: &str, file: &Path) -> Vec<(usize, usize)> {
+    let address = |text: &str| usize::from_str_radix(text, 16).ok();
+    let mapping = |line: &str| {
+        let (range, rest) = line.split_once(' ')?;
+        let is_code =
+            rest.starts_with("r-xp ") && rest.find('/').is_some_and(|at| Path::new(&rest[at..]) == file);
+        let (start, end) = range.split_once('-').filter(|_| is_code)?;
+        let (start, end) = (address(start)?, address(end)?);
+        (end > start).then(|| (start, end - start))
+    };
+    maps.lines().filter_map(mapping).collect()
+}
+
 /// Bytes that are free now on the NVIDIA device with this number, other programs' use taken off; `None` without a
 /// driver. The numbers are those of the bus; CUDA's agree where `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`, and where all
 /// devices are alike.
@@ -114,6 +144,16 @@ fn read_number(path: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_code_of_the_very_file_is_let_go() {
+        let maps = "7f00-7f80 r--p 0 fe:00 1 /usr/lib/libort.so\n\
+                    7f80-9f80 r-xp 8 fe:00 1 /usr/lib/libort.so\n\
+                    9f80-a000 rw-p 9 fe:00 1 /usr/lib/libort.so\n\
+                    a000-b000 r-xp 0 fe:00 2 /usr/lib/libort.so.old\n\
+                    b000-c000 r-xp 0 00:00 0 [vdso]\n";
+        assert_eq!(code_of(maps, Path::new("/usr/lib/libort.so")), [(0x7f80, 0x2000)]);
+    }
 
     #[test]
     fn there_is_some_memory_and_no_more_is_free_than_there_is() {

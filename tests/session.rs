@@ -93,6 +93,8 @@ fn a_session_keeps_its_budget_and_survives_running_out_of_memory() {
     ends_in_the_middle_of_a_run_and_goes_on(&mut upscaler, budget);
 
     drop(upscaler);
+    // What an idle service does; what is run next is read from the file again.
+    upscaled::machine::let_go_of_code(&runtime.path);
     let small = Model::built_in("span-x2").unwrap();
     let (mut upscaler, _) = OrtUpscaler::open(&runtime, small, settings(&[Provider::Cpu]), budget).unwrap();
     upscaler.prepare(Size::new(128, 128), 1, budget).unwrap();

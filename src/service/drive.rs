@@ -29,8 +29,9 @@ const TILE_PATIENCE: Duration = Duration::from_secs(5);
 /// after this long hangs.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Of the shutdown's grace, what is left for giving the job back.
-const GRACE_LEFT: u32 = 10;
+/// A quarter of the shutdown's grace is kept for ending the run, which goes on to the end of its operator, and for
+/// giving the job back.
+const GRACE_KEPT: u32 = 4;
 
 /// Why a picture was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +175,7 @@ impl Watcher {
     fn look(&mut self, stopping: bool, config: &Config, now: Monotonic) {
         if stopping {
             let since = *self.stopping_since.get_or_insert(now);
-            if now.since(since) >= config.shutdown_grace - config.shutdown_grace / GRACE_LEFT {
+            if now.since(since) >= config.shutdown_grace - config.shutdown_grace / GRACE_KEPT {
                 self.ask(Why::ShuttingDown, now);
             }
         }
@@ -240,12 +241,12 @@ mod tests {
     fn a_shutdown_grants_its_grace_before_it_stops_the_picture() {
         let mut watcher = Watcher::new(at(0));
         watcher.look(true, &config(), at(1));
-        watcher.look(true, &config(), at(18));
-        assert_eq!((watcher.why, watcher.demand(at(18))), (None, None));
-        watcher.look(true, &config(), at(19));
+        watcher.look(true, &config(), at(15));
+        assert_eq!((watcher.why, watcher.demand(at(15))), (None, None));
+        watcher.look(true, &config(), at(16));
         assert_eq!(watcher.why, Some(Why::ShuttingDown));
         assert_eq!(
-            watcher.demand(at(19)),
+            watcher.demand(at(16)),
             Some(Demand::AtOnce),
             "out within the grace, whatever a tile takes"
         );

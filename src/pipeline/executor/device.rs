@@ -285,6 +285,9 @@ impl Work for Device {
         drop(warm);
         self.facts.update(|facts| facts.model = None);
         machine::give_back_freed_memory();
+        if let Ok(library) = Runtime::locate(self.settings.library.as_deref()) {
+            machine::let_go_of_code(&library);
+        }
     }
 }
 
