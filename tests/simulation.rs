@@ -4,7 +4,7 @@
 //! After a calm hour every picture has exactly one result, or one reason that a person can read, and nothing is left.
 //!
 //! The real service and the real ledger on paused time; doubles stand behind the seams for time, durable steps and the
-//! network. `UPSCALED_TEST_SEED` repeats a day as far as threads allow.
+//! network. `UPSCALED_TEST_SEED` repeats a day as far as threads allow; `fresh` makes a new one.
 
 #![allow(
     clippy::unwrap_used,

@@ -98,7 +98,8 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError::Taken`] where the name is no longer free and `replace` is not set: choose again.
-    /// [`PublishError::InTheWay`] for a folder. Those of the system: the result is then not there, or, where it
+    /// [`PublishError::InTheWay`] for a folder. [`PublishError::Unsure`] where only recovery can tell: the intent to
+    /// publish must then stay recorded. Those of the system: the result is then not there, or, where it
     /// replaced an earlier one, perhaps not durable.
     pub fn commit(
         &self,
@@ -127,8 +128,11 @@ impl Publisher {
         if let Err(error) = sync_chain(fs, &sealed.root, final_path) {
             // Nobody has recorded the result yet. Left there, the next attempt would take it for a stranger's
             // file and publish beside it. A replaced result has no such trouble and its predecessor is gone.
-            if !replace {
-                let _ = fs.rename_noreplace(final_path, &sealed.temp);
+            if !replace && fs.rename_noreplace(final_path, &sealed.temp).is_err() {
+                return Err(PublishError::Unsure {
+                    path: final_path.to_owned(),
+                    source: error,
+                });
             }
             return Err(PublishError::io(doing(), error));
         }

@@ -53,6 +53,14 @@ pub enum PublishError {
         /// The name.
         path: PathBuf,
     },
+    /// The result has its final name, its name may not be durable, and it cannot be taken back. Recovery looks at it.
+    #[error("cannot make {} durable: {}", shown(.path), plain(.source))]
+    Unsure {
+        /// The final name.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The name and every numbered name beside it are taken.
     #[error(
         "cannot find a name for {}: it and {} numbered names beside it are taken",
@@ -97,6 +105,9 @@ impl From<&PublishError> for Fault {
         let with = |remedy: &str| format!("{error}; {remedy}");
         match error {
             PublishError::Io { doing, source } => Self::from_write(format_args!("cannot {doing}"), source),
+            PublishError::Unsure { path, source } => {
+                Self::from_write(format_args!("cannot make {} durable", shown(path)), source)
+            }
             PublishError::RootMissing { .. } => {
                 Self::block(ReasonCode::Io, with("the queue waits until it is there again"))
             }

@@ -158,6 +158,29 @@ impl Store {
         }
     }
 
+    /// Leaves the job publishing, as a process that dies does: [`Store::interrupted_publishing`] names it from now on,
+    /// and a look at the files decides.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`], also for a claim that never recorded its publishing; those of the database.
+    pub async fn leave_publishing(&self, claim: Claim) -> Result<(), QueueError> {
+        let mut writer = self.writer().await?;
+        let left = sqlx::query(
+            "UPDATE jobs SET lease_owner = lease_owner || ' (left)'
+             WHERE id = ?1 AND lease_owner = ?2 AND attempt = ?3 AND state = 'publishing'",
+        )
+        .bind(claim.job.id.0)
+        .bind(&claim.owner)
+        .bind(claim.attempt)
+        .execute(&mut *writer)
+        .await
+        .at(self)?;
+        match left.rows_affected() {
+            0 => Err(QueueError::LeaseLost { job: claim.job.id }),
+            _ => Ok(()),
+        }
+    }
+
     /// Records a published, durable result; `result` is its path below the output folder. Only after
     /// [`Store::record_publishing`]. Returns the job as it is now, as all endings do.
     ///

@@ -24,6 +24,8 @@ pub(super) enum Stopped {
     Skipped(Reason),
     CancelRequested,
     ShuttingDown,
+    /// The result has its name and may not be durable.
+    Unsure(Fault),
     /// Somebody else answers for the job now.
     Lost,
     /// The executor does not come back.

@@ -281,6 +281,7 @@ impl Worker {
             {
                 Ok(_) => return Ok(result),
                 Err(PublishError::Taken { .. }) => {}
+                Err(error @ PublishError::Unsure { .. }) => return Err(Stopped::Unsure(error.into())),
                 Err(error) => return Err(Stopped::Fault(error.into(), Box::new(report.clone()))),
             }
         }
@@ -327,6 +328,12 @@ impl Worker {
             Err(Stopped::ShuttingDown) => store.release(claim).await?,
             Err(Stopped::Lost) => {
                 tracing::warn!(job = id.0, "the job was taken over; its work is dropped");
+                return Ok(());
+            }
+            // The intent to publish stays recorded. When the folder works again, recovery finds the result, or not.
+            Err(Stopped::Unsure(fault)) => {
+                store.leave_publishing(claim).await?;
+                self.shared.block(&folder.name, &fault.reason);
                 return Ok(());
             }
             // The claim stays as it is: the next start finds it, and counts the attempt.

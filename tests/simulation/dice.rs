@@ -5,13 +5,14 @@
 pub struct Dice(u64);
 
 impl Dice {
-    /// `UPSCALED_TEST_SEED`, or a seed that is new each time; printed, and shown when the test fails.
+    /// `UPSCALED_TEST_SEED`: a number, or `fresh` for one that is new each time; else always the same, so that a change
+    /// is judged by what it changed. Printed, and shown when the test fails.
     pub fn new() -> Self {
-        let fresh = || u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let seed = std::env::var("UPSCALED_TEST_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(fresh);
+        let seed = match std::env::var("UPSCALED_TEST_SEED") {
+            Ok(text) if text == "fresh" => u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            Ok(text) => text.parse().expect("UPSCALED_TEST_SEED is a number, or `fresh`"),
+            Err(_) => 12_999_917_159_599_312_153,
+        };
         println!("UPSCALED_TEST_SEED={seed}");
         Self(seed)
     }

@@ -60,6 +60,7 @@ pub fn pipeline(error: PipelineError) -> Fault {
 pub fn publish(error: &PublishError) -> Fault {
     let next = match error {
         PublishError::Io { .. } => "free some space, get the permission or use another -o",
+        PublishError::Unsure { .. } => "see to the disk; the result may be there",
         PublishError::RootMissing { .. } => "create it first",
         PublishError::InTheWay { .. } | PublishError::NoFreeName { .. } => "move it away or use another -o",
         PublishError::NameTooLong { .. } => "use -o with a shorter name",
