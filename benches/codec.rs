@@ -21,7 +21,8 @@ use image::DynamicImage;
 use image::imageops::FilterType;
 use upscaled::clock::{SystemClock, seconds_between};
 use upscaled::codec::{
-    self, Carried, Channels, DecodeLimits, Depth, FeedStopped, PixelLayout, ResultFormat, RowFeed, SinkSpec,
+    self, Carried, Channels, DecodeLimits, Depth, FeedStopped, PixelLayout, ResultFormat, RowFeed, Sequence,
+    SinkSpec,
 };
 use upscaled::size::Size;
 
@@ -62,6 +63,7 @@ fn main() {
             format,
             quality,
             metadata: Carried::default(),
+            sequence: Sequence::Single,
         };
         measure(&spec, picture.as_bytes(), runs);
     }

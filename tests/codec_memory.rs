@@ -18,7 +18,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageEncoder, ImageFormat, RgbImage};
 use upscaled::codec::{
     self, Carried, Channels, DecodeLimits, Depth, FeedStopped, ImageHeader, PixelLayout, ResultFormat,
-    RowFeed, SinkSpec,
+    RowFeed, Sequence, SinkSpec,
 };
 use upscaled::size::Size;
 
@@ -337,6 +337,7 @@ fn png_tiff_and_jpeg_hold_a_band_while_they_are_written() {
             let metadata = Carried {
                 icc: Some(vec![7; 500_000]),
                 exif: Some(vec![9; 40_000]),
+                ..Carried::default()
             };
             let carried_bytes = 540_000;
             let spec = SinkSpec {
@@ -345,6 +346,7 @@ fn png_tiff_and_jpeg_hold_a_band_while_they_are_written() {
                 format,
                 quality: 92,
                 metadata,
+                sequence: Sequence::Single,
             };
             let chunk = (0..layout.row_bytes(size.width) * ROWS as usize)
                 .map(|at| (at / 3 * 7 + at % 3 * at / 971) as u8)

@@ -13,6 +13,10 @@ pub struct Carried {
     pub icc: Option<Vec<u8>>,
     /// EXIF as a TIFF structure, already true for the result: upright, its size, GPS as the policy says.
     pub exif: Option<Vec<u8>>,
+    /// XMP: the packet.
+    pub xmp: Option<Vec<u8>>,
+    /// IPTC: the records.
+    pub iptc: Option<Vec<u8>>,
 }
 
 /// What of the source's metadata the result takes along, and a warning for each thing it cannot. What exceeds
@@ -27,6 +31,8 @@ pub fn carry(
     let carried = Carried {
         icc: icc(header, format, &mut warnings),
         exif: exif(header, size, policy, &mut warnings),
+        xmp: None,
+        iptc: None,
     };
     (carried, warnings)
 }
@@ -67,6 +73,7 @@ fn exif(
 mod tests {
     use super::*;
     use crate::codec::layout::{Depth, PixelLayout, SourceFormat};
+    use crate::codec::sequence::Sequence;
 
     fn header(channels: Channels) -> ImageHeader {
         ImageHeader {
@@ -80,6 +87,9 @@ mod tests {
             orientation: 1,
             icc: Some(vec![7; 200]),
             exif: Some(b"II\x2a\0\x08\0\0\0\0\0\0\0\0\0".to_vec()),
+            xmp: None,
+            iptc: None,
+            sequence: Sequence::Single,
             warnings: Vec::new(),
             decode_bytes: 0,
         }

@@ -17,6 +17,7 @@ mod outline;
 mod probe;
 #[cfg(test)]
 mod read_tests;
+mod sequence;
 mod sink;
 mod sniff;
 mod source;
@@ -29,6 +30,7 @@ pub use error::CodecError;
 pub use layout::{Channels, Depth, PixelLayout, ResultFormat, SourceFormat};
 pub use metadata::{Carried, carry};
 pub use probe::{DecodeLimits, ImageHeader, probe};
+pub use sequence::{Animation, Delay, Page, Sequence};
 pub use sink::{
     Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, side_limit, streaming_alternative,
 };

@@ -12,6 +12,7 @@ use super::exif;
 use super::file::{self, Source};
 use super::guard::{Panicked, fenced};
 use super::layout::{Channels, PixelLayout, SourceFormat};
+use super::sequence::{Page, Sequence};
 use super::source;
 use crate::report::InputFacts;
 use crate::size::Size;
@@ -42,7 +43,7 @@ impl Default for DecodeLimits {
 pub struct ImageHeader {
     /// What the file is, whatever its name says.
     pub format: SourceFormat,
-    /// Columns × rows as stored, before the orientation is applied.
+    /// Columns × rows as stored, before the orientation is applied; of the first picture, as all that follows.
     pub stored: Size,
     /// Samples as [`open`](super::open) gives them.
     pub layout: PixelLayout,
@@ -54,6 +55,12 @@ pub struct ImageHeader {
     pub icc: Option<Vec<u8>>,
     /// EXIF as a TIFF structure (begins with `II` or `MM`), without the `Exif\0\0` of JPEG.
     pub exif: Option<Vec<u8>>,
+    /// XMP: the packet, joined where a file had it in parts.
+    pub xmp: Option<Vec<u8>>,
+    /// IPTC: the records (IIM), without what a format wraps around them.
+    pub iptc: Option<Vec<u8>>,
+    /// The pictures after the first.
+    pub sequence: Sequence,
     /// What could not be taken along, one line each.
     pub warnings: Vec<String>,
     /// Most bytes that [`open`](super::open)'s rows will hold until the last is read: the picture where it must be
@@ -68,6 +75,16 @@ impl ImageHeader {
             5..=8 => Size::new(self.stored.height, self.stored.width),
             _ => self.stored,
         }
+    }
+
+    /// The picture at `index`: 0 is the first.
+    pub fn page(&self, index: usize) -> Page {
+        self.sequence.page(index).cloned().unwrap_or_else(|| Page {
+            size: self.stored,
+            layout: self.layout,
+            orientation: self.orientation,
+            icc: self.icc.clone(),
+        })
     }
 
     /// For the job document.
@@ -129,6 +146,9 @@ pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecErr
         orientation,
         icc,
         exif,
+        xmp: None,
+        iptc: None,
+        sequence: Sequence::Single,
         warnings,
         decode_bytes,
     })

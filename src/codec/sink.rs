@@ -6,6 +6,7 @@ use super::encode::{Output, Rows, jpeg, png, refused, tiff, webp};
 use super::error::CodecError;
 use super::layout::{PixelLayout, ResultFormat};
 use super::metadata::Carried;
+use super::sequence::Sequence;
 use crate::size::Size;
 
 /// The other side stopped; it knows why.
@@ -35,6 +36,8 @@ pub struct SinkSpec {
     pub quality: u8,
     /// Goes into the file too.
     pub metadata: Carried,
+    /// The pictures after the first: their rows follow its rows in the feed.
+    pub sequence: Sequence,
 }
 
 /// What was written.

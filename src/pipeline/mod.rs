@@ -193,6 +193,7 @@ pub fn render(
         format: target.format,
         quality: render.recipe.quality,
         metadata: carried,
+        sequence: codec::Sequence::Single,
     };
     let profile = upscaler.profile().clone();
     let host_need = HostNeed {

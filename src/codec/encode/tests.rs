@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::codec::layout::{Channels, Depth, PixelLayout};
 use crate::codec::metadata::Carried;
+use crate::codec::sequence::Sequence;
 use crate::codec::sink::{Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, side_limit};
 use crate::size::Size;
 
@@ -81,6 +82,7 @@ fn spec(format: ResultFormat, layout: PixelLayout, size: Size) -> SinkSpec {
         format,
         quality: if format == ResultFormat::Jpeg { 92 } else { 100 },
         metadata: Carried::default(),
+        sequence: Sequence::Single,
     }
 }
 
@@ -296,6 +298,7 @@ fn metadata() -> Carried {
         // A size that needs two segments in JPEG.
         icc: Some((0..70_001_u32).map(|i| (i % 251) as u8).collect()),
         exif: Some(exif),
+        ..Carried::default()
     }
 }
 
@@ -339,7 +342,11 @@ fn each_of_the_two_alone_fits_into_webp() {
     };
     for (icc, exif) in [(metadata().icc, None), (None, metadata().exif)] {
         let mut spec = spec(ResultFormat::Webp, layout, Size::new(5, 4));
-        spec.metadata = Carried { icc, exif };
+        spec.metadata = Carried {
+            icc,
+            exif,
+            ..Carried::default()
+        };
         write(&spec, pixels(layout, spec.size, 3), &[9], &path).unwrap();
         assert_metadata(&path, &spec.metadata);
     }
@@ -358,6 +365,7 @@ fn exif_and_profile_too_long_for_jpeg_are_left_out_with_a_word() {
         spec.metadata = Carried {
             icc: Some(vec![1; 254 * 65_519 + longer]),
             exif: Some(vec![2; 65_527 + longer]),
+            ..Carried::default()
         };
         let encoded = write(&spec, pixels(layout, spec.size, 3), &[9], &path).unwrap();
         assert_eq!(encoded.warnings.len(), warnings, "{:?}", encoded.warnings);
