@@ -140,6 +140,7 @@ async fn read(ctx: &Arc<FolderIntake>, planned: Vec<(Check, PathBuf)>, halt: &Ar
     let permit = Arc::clone(&ctx.hashing).acquire_owned();
     // Without one, reading is still right: it only makes the disk seek.
     let permit = tokio::time::timeout(PERMIT_PATIENCE, permit).await;
+    let candidates: Vec<Candidate> = planned.iter().map(|(check, _)| check.candidate.clone()).collect();
     let (ctx, halt) = (Arc::clone(ctx), Arc::clone(halt));
     let reading = tokio::task::spawn_blocking(move || {
         // Moved in: dropped futures leave the thread running, and it counts until it ends.
@@ -153,12 +154,19 @@ async fn read(ctx: &Arc<FolderIntake>, planned: Vec<(Check, PathBuf)>, halt: &Ar
         };
         planned.into_iter().map(read).collect()
     });
-    // An error: the runtime is being torn down.
-    reading.await.unwrap_or_default()
+    reading.await.unwrap_or_else(|error| {
+        // A defect of ours, or the runtime is being torn down. The next scan finds them again.
+        tracing::error!("the reading of new files ended unexpectedly ({error}); please report it");
+        let unread = |candidate| (candidate, PathBuf::new(), Err(Outcome::Unrecorded));
+        candidates.into_iter().map(unread).collect()
+    })
 }
 
 /// Records all in one transaction, tells of them, and says what became of each, in their order.
 async fn record(ctx: &FolderIntake, new: Vec<NewJob>, ledger: &mut Option<QueueError>) -> Vec<Outcome> {
+    if new.is_empty() {
+        return Vec::new();
+    }
     let error = match ctx.store.admit_many(&new).await {
         Ok(admissions) => {
             let tell = |(new, admission)| tell(ctx, new, admission);

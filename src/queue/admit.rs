@@ -1,8 +1,7 @@
 //! Owns I2, one job per (content, recipe, output path): what intake's finding makes of the ledger. Never looks
 //! at a file.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sqlx::SqliteConnection;
 
@@ -35,23 +34,6 @@ impl Store {
         .await
         .at(self)?;
         Ok(row.map(|row| row.known))
-    }
-
-    /// [`Store::known`] for every source of a folder: one query for a whole scan.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn known_in_folder(&self, folder: &str) -> Result<HashMap<PathBuf, Known>, QueueError> {
-        let mut reader = self.reader().await?;
-        let rows: Vec<KnownSource> = sqlx::query_as(
-            "SELECT s.*, j.content, j.recipe, j.state FROM sources s JOIN jobs j ON j.id = s.job
-             WHERE s.folder = ?1",
-        )
-        .bind(folder)
-        .fetch_all(&mut *reader)
-        .await
-        .at(self)?;
-        Ok(rows.into_iter().map(|row| (row.source, row.known)).collect())
     }
 
     /// Takes in a stable, hashed file: [`Store::admit_many`] of one.

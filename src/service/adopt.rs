@@ -9,11 +9,10 @@ use std::sync::Arc;
 use super::shared::{Shared, blocking};
 use super::watchdog;
 use crate::config::{Folder, planned_output};
-use crate::error::Fault;
+use crate::error::{Fault, ReasonCode};
 use crate::fs::FileIdentity;
 use crate::queue::{Adopted, AdoptedEnd, Digest, JobId, NewJob};
 use crate::report::{DOCUMENT_VERSION, JobDocument, JobState, unhex};
-use crate::status::JobFiles;
 
 /// Job files that are read between two transactions.
 const PAGE: usize = 500;
@@ -28,11 +27,21 @@ pub(super) async fn adopt(shared: &Arc<Shared>, folder: &Folder) -> Result<(), F
     }
     // Without the model of its own, a job is planned with the folder's of today.
     let scale = shared.model(folder).await.map_err(Fault::from)?.scale.to_string();
-    let files = shared.job_files(&folder.name, folder.output.clone());
-    let mut walk = files.as_ref().map(JobFiles::walk);
+    let Some(files) = shared.job_files(&folder.name, folder.output.clone()) else {
+        // The configuration has changed meanwhile.
+        return Ok(());
+    };
+    let mut walk = files.walk();
     let mut taken = 0;
-    while let Some(mut walking) = walk.take() {
-        let (page, rest) = blocking(move || (walking.next_page(PAGE), walking)).await;
+    loop {
+        let (page, rest) = blocking(move || (walk.next_page(PAGE), walk)).await;
+        walk = rest;
+        let page = page.map_err(|error| {
+            let text = format!(
+                "{error}; what became of the folder's pictures is read there, and the queue waits for it"
+            );
+            Fault::block(ReasonCode::Io, text)
+        })?;
         if page.is_empty() {
             break;
         }
@@ -42,7 +51,6 @@ pub(super) async fn adopt(shared: &Arc<Shared>, folder: &Folder) -> Result<(), F
             .filter_map(|file| adopted(file, folder, &scale))
             .collect();
         taken += shared.store.adopt(&jobs).await?;
-        walk = Some(rest);
     }
     shared.store.finish_adoption(&folder.name).await?;
     if taken > 0 {

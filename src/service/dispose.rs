@@ -9,7 +9,7 @@ use crate::queue::{Job, JobId, State};
 /// disposed of stays where it is; the next start tries again.
 pub(super) async fn dispose(shared: &Shared, job: &Job, folder: &Folder) {
     assert!(
-        job.result.is_some() && job.state.shown().is_final(),
+        job.result.is_some() && job.state == State::Done,
         "I5: job {} has no recorded result",
         job.id
     );
@@ -28,9 +28,10 @@ pub(super) async fn dispose(shared: &Shared, job: &Job, folder: &Folder) {
     }
 }
 
-/// Disposes of a source that lies there although its job is done: it was put back, or a power cut undid its move. Only
-/// while the result is there: whoever removed that may want the source.
-pub(super) async fn dispose_again(shared: &Shared, id: JobId) {
+/// As [`dispose`], some time after the job was recorded: its source lies there again, or could not be disposed of then.
+/// Asks anew what the ledger says, and whether the result is still there: whoever took it away may want the source, and
+/// the last copy is nobody's to remove.
+pub(super) async fn dispose_late(shared: &Shared, id: JobId) {
     let job = match shared.store.get(id).await {
         Ok(Some(job)) => job,
         Ok(None) => return,

@@ -33,7 +33,7 @@ pub fn prepare_output(folder: &Folder) -> Result<(), Fault> {
 /// A block.
 pub fn check(fs: &dyn Filesystem, folder: &Folder, min_free_bytes: u64) -> Result<(), Fault> {
     is_directory("input", &folder.input)?;
-    is_directory("output", &folder.output)?;
+    output_is_there(folder)?;
     let free = fs.free_bytes(&folder.output).map_err(|error| {
         Fault::from_write(
             format_args!("cannot use the output folder {}", folder.output.display()),
@@ -52,6 +52,14 @@ pub fn check(fs: &dyn Filesystem, folder: &Folder, min_free_bytes: u64) -> Resul
         ));
     }
     Ok(())
+}
+
+/// Whether there is an output folder.
+///
+/// # Errors
+/// A block.
+pub fn output_is_there(folder: &Folder) -> Result<(), Fault> {
+    is_directory("output", &folder.output)
 }
 
 /// Whether a file can be created in the output folder. Tried only where something went wrong before.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 
-use super::dispose::dispose;
+use super::dispose::dispose_late;
 use super::shared::{Shared, blocking, lock};
 use crate::clock::Monotonic;
 use crate::config::{Folder, OnSuccess};
@@ -33,7 +33,7 @@ pub async fn keep(shared: &Shared) {
             forget_all_old(shared).await;
             looked_at = Some(now);
         }
-        // Woken for a folder that was opened.
+        // Woken for a folder that was opened, and for a source that was put back.
         let _ = timeout(left.unwrap_or(HISTORY_INTERVAL), shared.opened.notified()).await;
     }
 }
@@ -55,9 +55,14 @@ async fn forget_all_old(shared: &Shared) {
     }
 }
 
-/// Disposes of sources whose jobs were recorded as done just before the power failed, or that could not be disposed of
-/// then, in the folders that were opened since the last call.
+/// Disposes of sources that lie there again although their jobs are done, and, in the folders that were opened since the
+/// last call, of those whose jobs were recorded just before the power failed, or that could not be disposed of then.
 pub async fn dispose_of_rest(shared: &Shared) {
+    loop {
+        let next = lock(&shared.undisposed).pop_first();
+        let Some(job) = next else { break };
+        dispose_late(shared, job).await;
+    }
     loop {
         let next = lock(&shared.opened_folders).pop_first();
         let Some(name) = next else { return };
@@ -83,11 +88,8 @@ async fn dispose_of_finished(shared: &Shared, folder: &Folder) -> Result<(), Que
             .into_iter()
             .filter(|lying| lying.known.state == JobState::Done);
         for (lying, is_there) in look(folder, finished.collect()).await {
-            if is_there == Some(lying.known.identity)
-                && let Some(job) = shared.store.get(lying.known.job).await?
-                && job.source == lying.source
-            {
-                dispose(shared, &job, folder).await;
+            if is_there == Some(lying.known.identity) {
+                dispose_late(shared, lying.known.job).await;
             }
         }
         sleep(PAGE_PAUSE).await;
@@ -122,12 +124,14 @@ async fn forget_old(shared: &Shared, folder: &Folder, history: Duration) -> Resu
 /// Notes which known sources are there and which are not. `false`: the folder cannot be looked at, or nothing says
 /// that it is the folder it was: a disk that is not mounted leaves an empty directory.
 async fn mark_gone(shared: &Shared, folder: &Folder) -> Result<bool, QueueError> {
+    let input = folder.input.clone();
     // The folder itself may be a link.
-    let Ok(root) = folder.input.metadata() else {
+    let Ok(root) = blocking(move || input.metadata()).await else {
         return Ok(false);
     };
     let root = FileIdentity::of(&root);
-    let is_anything_there = finds_any(shared, folder).await?;
+    // Asked only where the device does not tell: it may take a look at every source.
+    let mut is_anything_there = None;
     let mut after = None;
     loop {
         let page = shared.store.lying(&folder.name, after.as_deref()).await?;
@@ -135,8 +139,16 @@ async fn mark_gone(shared: &Shared, folder: &Folder) -> Result<bool, QueueError>
         after = Some(last.source.clone());
         let mut changed: Vec<(PathBuf, bool)> = Vec::new();
         for (lying, found) in look(folder, page).await {
-            let is_believed = is_anything_there || root.dev == lying.known.identity.dev;
-            if found.is_some() != lying.gone_since.is_none() && (found.is_some() || is_believed) {
+            if found.is_some() == lying.gone_since.is_none() {
+                continue;
+            }
+            let is_believed = found.is_some()
+                || root.dev == lying.known.identity.dev
+                || match is_anything_there {
+                    Some(known) => known,
+                    None => *is_anything_there.insert(finds_any(shared, folder).await?),
+                };
+            if is_believed {
                 changed.push((lying.source, found.is_some()));
             }
         }
@@ -157,6 +169,7 @@ async fn finds_any(shared: &Shared, folder: &Folder) -> Result<bool, QueueError>
         if look(folder, page).await.iter().any(|(_, found)| found.is_some()) {
             return Ok(true);
         }
+        sleep(PAGE_PAUSE).await;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::ServiceError;
 use super::shared::{Shared, recipe_hash};
 use crate::codec::{Ending, ends_properly};
-use crate::config::{Folder, planned_output};
+use crate::config::{Folder, OnSuccess, planned_output};
 use crate::error::{Fault, Reason, ReasonCode};
 use crate::inference::ModelCard;
 use crate::intake::settle::MAX_CANDIDATES;
@@ -24,6 +24,9 @@ use crate::report::JobState;
 
 /// How often a folder's model is looked at: a `stat`, and nobody waits for a new file longer.
 const MODEL_LOOK: Duration = Duration::from_secs(5);
+
+/// How often a folder that could not be opened yet is asked for.
+const OPENED_LOOK: Duration = Duration::from_secs(1);
 
 /// One wish for a rescan that waits is as good as ten.
 const RESCANS_IN_FLIGHT: usize = 1;
@@ -123,6 +126,10 @@ pub async fn scan_all(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> R
             folder: folder.name.clone(),
             error,
         })?;
+        if !shared.has_learned(folder).await {
+            // It is blocked, and that is told.
+            continue;
+        }
         let Some(intake) = intake(&shared, folder, &model, &hashing) else {
             continue;
         };
@@ -167,6 +174,13 @@ impl Tended {
     async fn run(self, mut rescans: mpsc::Receiver<()>, mut stop: watch::Receiver<bool>) {
         // An error: whoever could stop it is gone.
         while !*stop.borrow() && stop.has_changed().is_ok() {
+            if !self.shared.has_learned(&self.folder).await {
+                tokio::select! {
+                    () = sleep(OPENED_LOOK) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+                continue;
+            }
             let model = match self.shared.model(&self.folder).await {
                 Ok(model) => model,
                 Err(error) => {
@@ -231,7 +245,7 @@ fn intake(
         })
         .ok()?;
     let (recipe, scale) = (folder.recipe.clone(), model.scale.to_string());
-    let told = Arc::clone(shared);
+    let (told, goes) = (Arc::clone(shared), folder.on_success != OnSuccess::Keep);
     let config = shared.config();
     let others = config
         .folders
@@ -256,7 +270,7 @@ fn intake(
                 told.announce_later(id);
                 told.work.notify_one();
             }
-            Admission::Known(id, JobState::Done) => told.dispose_later(id),
+            Admission::Known(id, JobState::Done) if goes => told.dispose_later(id),
             Admission::Known(..) => {}
         }),
     })

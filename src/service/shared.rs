@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::blocks::Blocks;
-use super::dispose::dispose_again;
 use super::executor_settings;
 use super::ground::MakeExecutor;
 use super::metrics::{Metrics, Seen};
@@ -133,6 +132,12 @@ impl Shared {
         (self.make_executor)(settings, self.clock.clone())
     }
 
+    /// Whether the ledger knows what the folder's job files tell: before, every picture in it would be taken for new,
+    /// and its job file overwritten by one that says so.
+    pub async fn has_learned(&self, folder: &Folder) -> bool {
+        self.store.has_adopted(&folder.name).await.unwrap_or(false)
+    }
+
     /// The job in work.
     pub fn current(&self) -> Option<Current> {
         lock(&self.current).clone()
@@ -196,7 +201,7 @@ impl Shared {
     /// Has the source of a job that is done disposed of soon, once more.
     pub fn dispose_later(&self, job: JobId) {
         lock(&self.undisposed).insert(job);
-        self.written.notify_one();
+        self.opened.notify_one();
     }
 
     /// Writes what [`Shared::announce_later`] left, until dropped.
@@ -207,17 +212,12 @@ impl Shared {
         }
     }
 
-    /// Writes what [`Shared::announce_later`] left so far, and disposes of what [`Shared::dispose_later`] did.
+    /// Writes what [`Shared::announce_later`] left so far.
     pub async fn write_rest(&self) {
         loop {
             let next = lock(&self.unwritten).pop_first();
-            let Some(job) = next else { break };
+            let Some(job) = next else { return };
             self.write_files(job).await;
-        }
-        loop {
-            let next = lock(&self.undisposed).pop_first();
-            let Some(job) = next else { break };
-            dispose_again(self, job).await;
         }
     }
 

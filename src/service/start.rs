@@ -104,6 +104,10 @@ pub async fn open_folder(shared: &Arc<Shared>, folder: &Folder) {
 
 async fn try_open_folder(shared: &Arc<Shared>, folder: &Folder) -> Result<(), Fault> {
     environment::prepare_output(folder)?;
+    // Before anything that may block the folder for long: it needs neither the input nor free space, and no picture is
+    // taken in before.
+    environment::output_is_there(folder)?;
+    adopt(shared, folder).await?;
     environment::check(shared.fs.as_ref(), folder, shared.config().min_free_bytes)?;
     environment::try_writing(shared.fs.as_ref(), folder)?;
     finish_publishing(shared, &folder.output).await?;
@@ -116,7 +120,6 @@ async fn try_open_folder(shared: &Arc<Shared>, folder: &Folder) -> Result<(), Fa
             "temporary files of an earlier run removed"
         );
     }
-    adopt(shared, folder).await?;
     // A look at every finished source is not what a start should wait for.
     lock(&shared.opened_folders).insert(folder.name.clone());
     shared.opened.notify_one();

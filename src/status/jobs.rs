@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -135,44 +135,59 @@ pub struct JobFileWalk {
 }
 
 impl JobFileWalk {
-    /// At most `n` more documents; none at the end. What is no job file, or cannot be read, is passed over.
-    pub fn next_page(&mut self, n: usize) -> Vec<JobDocument> {
+    /// At most `n` more documents; none at the end. What is no job file is passed over.
+    ///
+    /// # Errors
+    /// [`StatusError::Read`] for a file or directory that is there and cannot be read: that is not the same as none.
+    pub fn next_page(&mut self, n: usize) -> Result<Vec<JobDocument>, StatusError> {
         let mut page = Vec::new();
         while page.len() < n {
-            if let Some(file) = self.files.pop() {
-                page.extend(read_document(&file));
+            let (path, read) = if let Some(file) = self.files.pop() {
+                let read = read_document(&file).map(|document| page.extend(document));
+                (file, read)
             } else if let Some(dir) = self.open.pop() {
-                self.list(&dir);
+                let listed = self.list(&dir);
+                (dir, listed)
             } else {
                 break;
-            }
-        }
-        page
-    }
-
-    fn list(&mut self, dir: &Path) {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                // Links are not followed: nobody can lead us out of the folder.
-                Ok(kind) if kind.is_dir() => self.open.push(entry.path()),
-                Ok(kind) if kind.is_file() => self.files.push(entry.path()),
+            };
+            match read {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(StatusError::Read { path, source });
+                }
                 _ => {}
             }
         }
+        Ok(page)
+    }
+
+    fn list(&mut self, dir: &Path) -> io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            // Links are not followed: nobody can lead us out of the folder.
+            if kind.is_dir() {
+                self.open.push(entry.path());
+            } else if kind.is_file() {
+                self.files.push(entry.path());
+            }
+        }
+        Ok(())
     }
 }
 
 /// Largest job file that is read back, bytes: a hundred times what we write.
 const READ_MAX_BYTES: u64 = 1 << 20;
 
-fn read_document(path: &Path) -> Option<JobDocument> {
+/// `None` for a file that is no document.
+fn read_document(path: &Path) -> io::Result<Option<JobDocument>> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).ok()?;
-    file.take(READ_MAX_BYTES + 1).read_to_end(&mut bytes).ok()?;
+    let file = std::fs::File::open(path)?;
+    file.take(READ_MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > READ_MAX_BYTES {
-        return None;
+        return Ok(None);
     }
-    serde_json::from_slice(&bytes).ok()
+    Ok(serde_json::from_slice(&bytes).ok())
 }
 
 const JOB: &str = ".json";

@@ -73,7 +73,7 @@ async fn the_number_of_a_removed_job_is_not_given_to_another_and_its_traces_go_w
     let mut raw = ledger.raw().await;
     sqlx::raw_sql("DELETE FROM jobs").execute(&mut raw).await.unwrap();
     assert!(ledger.store.attempts(id).await.unwrap().is_empty());
-    assert!(ledger.store.known_in_folder("photos").await.unwrap().is_empty());
+    assert!(ledger.store.lying("photos", None).await.unwrap().is_empty());
     assert!(ledger.queue("a.png", 1).await > id);
     let claim = ledger.claim().await;
     ledger.store.release(claim).await.unwrap();
