@@ -27,6 +27,9 @@ pub struct InputFacts {
     pub icc: Option<String>,
     /// EXIF orientation, 1 to 8; 1 where the file says nothing.
     pub orientation: u8,
+    /// Pictures in the file: frames of an animation, pages of a document.
+    #[serde(default = "one_picture")]
+    pub pictures: u64,
 }
 
 /// What was written.
@@ -36,8 +39,11 @@ pub struct OutputFacts {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// `jpeg`, `png`, `webp` or `tiff`.
+    /// As `format` in the configuration spells it.
     pub format: String,
+    /// Pictures in the file: frames of an animation, pages of a document.
+    #[serde(default = "one_picture")]
+    pub pictures: u64,
     /// Size of the file.
     pub bytes: u64,
 }
@@ -89,6 +95,10 @@ pub struct PlanFacts {
 }
 
 fn one() -> u32 {
+    1
+}
+
+fn one_picture() -> u64 {
     1
 }
 

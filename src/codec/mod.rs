@@ -37,6 +37,15 @@ pub use sink::{
 pub use source::{RowSource, open};
 pub use verify::verify;
 
+/// Whether a file of this format holds such a sequence.
+pub fn holds(format: ResultFormat, sequence: &Sequence) -> bool {
+    match sequence {
+        Sequence::Single => true,
+        Sequence::Animation(_) => false,
+        Sequence::Pages(_) => format == ResultFormat::Tiff,
+    }
+}
+
 /// The format of a result: the one that was asked for, or the source's own. A lossless source that cannot be
 /// written as it is becomes PNG.
 pub fn result_format(wanted: Format, source: SourceFormat) -> ResultFormat {

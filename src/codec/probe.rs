@@ -97,6 +97,7 @@ impl ImageHeader {
             channels: self.layout.channels.count() as u8,
             icc: self.icc.as_deref().and_then(color::description),
             orientation: self.orientation,
+            pictures: self.sequence.pictures() as u64,
         }
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::read::{
-    auto, boolean, device_ids, distinct, folder_name, found, history, list, model, or_word, path, patterns,
-    pixels, px, scale, schedule, size, text, time, umask, whole, word,
+    auto, background, boolean, device_ids, distinct, folder_name, found, history, list, model, or_word, path,
+    patterns, pixels, px, scale, schedule, size, text, time, umask, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
 use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check, news};
@@ -71,6 +71,7 @@ pub(super) const FOLDER_KEYS: &[&str] = &[
     "on_success",
     "on_conflict",
     "metadata",
+    "background",
     "priority",
     "schedule",
 ];
@@ -274,6 +275,7 @@ fn read_recipe(section: &mut Section<'_>, base: &Path) -> Recipe {
             NameTemplate::parse(text(v, "a name such as \"{stem}_{scale}x.{ext}\"")?)
         }),
         metadata: section.value("metadata", default.metadata, word),
+        background: section.value("background", default.background, background),
     }
 }
 

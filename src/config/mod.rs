@@ -5,6 +5,7 @@
 //! hold between them, `links` at where the folders really are, `schedule` knows quiet hours, `news` is what is told to whom,
 //! `template` and `naming` name results, `show` writes it all out again.
 
+mod background;
 mod check;
 mod file;
 mod links;
@@ -22,6 +23,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+pub use background::Background;
 pub use check::{Contradiction, check_tiling};
 pub use naming::{planned_output, with_actual_format};
 pub use news::{Command, Happening, HooksConfig, MetricsConfig, Secret, Webhook, WebhookFormat};

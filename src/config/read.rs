@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::values::{self, Word, quoted};
-use super::{Scale, Schedule, place};
+use super::{Background, Scale, Schedule, place};
 
 /// Longest folder name, characters: it stands in every log line.
 const FOLDER_NAME_MAX: usize = 64;
@@ -179,6 +179,17 @@ pub(super) fn scale(value: &Value) -> Result<Scale, String> {
         Value::Float(number) => values::scale_of(*number).map_err(|_| refuse(found(value))),
         _ => Err(refuse(found(value))),
     }
+}
+
+/// A colour.
+pub(super) fn background(value: &Value) -> Result<Background, String> {
+    let refuse = || {
+        format!(
+            "must be \"white\", \"black\" or a colour such as \"#f0e8d8\", not {}",
+            found(value)
+        )
+    };
+    value.as_str().and_then(Background::parse).ok_or_else(refuse)
 }
 
 /// A path, absolute as seen from `base`.

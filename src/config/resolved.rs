@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::news::{HooksConfig, MetricsConfig, Webhook};
-use super::{NameTemplate, Schedule};
+use super::{Background, NameTemplate, Schedule};
 
 /// The whole configuration, ready for use.
 #[derive(Debug, Clone, PartialEq)]
@@ -246,6 +246,19 @@ pub struct Recipe {
     pub name_template: NameTemplate,
     /// What of the source's metadata is carried.
     pub metadata: MetadataPolicy,
+    /// What is put behind a transparent picture whose result holds no transparency.
+    #[serde(default = "white", skip_serializing_if = "is_white")]
+    pub background: Background,
+}
+
+/// A key that came later has its default in recipes that were recorded before, and is left out of their hash as long as
+/// it has it: an update must not upscale a library again.
+fn white() -> Background {
+    Background::WHITE
+}
+
+fn is_white(background: &Background) -> bool {
+    *background == Background::WHITE
 }
 
 impl Default for Recipe {
@@ -262,6 +275,7 @@ impl Default for Recipe {
             quality: 92,
             name_template: NameTemplate::default(),
             metadata: MetadataPolicy::Keep,
+            background: Background::WHITE,
         }
     }
 }

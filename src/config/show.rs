@@ -215,6 +215,7 @@ impl Folder {
             entry("on_success", self.on_success.word()),
             entry("on_conflict", self.on_conflict.word()),
             entry("metadata", recipe.metadata.word()),
+            entry("background", recipe.background.to_string()),
             entry("priority", i64::from(self.priority)),
             entry(
                 "schedule",

@@ -2,39 +2,47 @@
 //! a band of the result. Goes down the ladder when a run does not fit. Runs on the thread that owns the session (I9);
 //! never decodes and never encodes.
 
+use super::PipelineError;
 use super::assemble::{Band, Placement};
 use super::blend::Blend;
 use super::choice::{self, Choice};
 use super::degrade::Ladder;
 use super::extract::{RowWindow, Samples, rows_shown};
-use super::rows::{ResultRows, RowMaker, RowsMade, SourceRows, Stopped};
-use super::{PipelineError, Render};
+use super::rows::{Device, Stopped, Supply};
+use super::told::{self, RowsMade};
 use crate::clock::seconds_between;
 use crate::codec::PixelLayout;
 use crate::inference::{InferenceError, Planes, Upscaler};
-use crate::report::{PlanFacts, RunSizes};
+use crate::report::RunSizes;
 use crate::size::Size;
 use crate::tiling::{self, Joint, Span, TilePlan};
 
-/// Makes all rows of one picture by tiles.
+/// Makes all rows of one pass over one picture by tiles.
 #[derive(Debug)]
 pub(super) struct Tiles {
     image: Size,
     result_layout: PixelLayout,
     result_width: u32,
-    passes: Vec<Samples>,
+    /// What each tile is asked for, one after the other.
+    asked: Vec<Samples>,
     plan: TilePlan,
     ladder: Ladder,
     seam_error_levels: Option<f32>,
     why: String,
     source_name: String,
+    source_layout: PixelLayout,
     rows: RowWindow,
+    /// The next band.
+    next: usize,
+    /// A buffer for one.
+    spare: Vec<u8>,
     /// Where overlapping cores are put together; `None` while none overlap.
     blend: Option<Blend>,
     planes: Vec<f32>,
     computed_pixels: u64,
     inference_s: f64,
     runs: RunSizes,
+    pictures: u64,
 }
 
 /// What is done once: a picture's layouts, and the choice that was made for it.
@@ -75,7 +83,7 @@ impl Tiles {
             image,
             result_layout,
             result_width: commission.result_width,
-            passes: if alpha {
+            asked: if alpha {
                 vec![Samples::Colour, Samples::Alpha]
             } else {
                 vec![Samples::Colour]
@@ -85,31 +93,50 @@ impl Tiles {
             seam_error_levels: choice.seam_error_levels,
             why: choice.why,
             source_name: commission.source_name,
+            source_layout,
             rows: RowWindow::new(image, source_layout),
+            next: 0,
+            spare: Vec::new(),
             blend: None,
             planes: Vec::new(),
             computed_pixels: 0,
             inference_s: 0.0,
             runs: RunSizes::default(),
+            pictures: 1,
         }
     }
-}
 
-impl RowMaker for Tiles {
-    fn make(
+    /// Begins with the next picture, of the same size and samples: where the ladder stands is still true.
+    pub(super) fn begin_again(&mut self, upscaler: &dyn Upscaler) -> Result<(), Stopped> {
+        self.rows = RowWindow::new(self.image, self.source_layout);
+        self.blend = None;
+        self.next = 0;
+        self.pictures += 1;
+        self.plan_anew(0, upscaler)
+            .map_err(|error| self.failed(InferenceError::OutOfMemory(error.to_string())))
+    }
+
+    /// The run that its windows come to: their size, and how many at once.
+    pub(super) fn largest_run(&self) -> (Size, u32) {
+        (self.plan.window(), self.plan.batch)
+    }
+
+    /// The next final rows, in `spent` or in a new buffer; `None` after the last. Runs on the thread that owns the
+    /// session (I9).
+    pub(super) fn next_rows(
         &mut self,
-        source: &SourceRows<'_>,
-        result: &ResultRows<'_>,
-        upscaler: &mut dyn Upscaler,
-        render: &Render<'_>,
-    ) -> Result<(), Stopped> {
-        let mut index = 0;
-        while let Some(band) = self.plan.bands().get(index).cloned() {
+        spent: Vec<u8>,
+        source: &mut dyn Supply,
+        device: &mut Device<'_>,
+    ) -> Result<Option<Vec<u8>>, Stopped> {
+        self.spare = spent;
+        while let Some(band) = self.plan.bands().get(self.next).cloned() {
             self.ladder.try_window(self.plan.window());
-            self.receive_rows(&band, source)?;
+            self.receive_rows(&band, source, device)?;
+            let (window, batch) = device.largest_run.unwrap_or_else(|| self.largest_run());
             let device_bytes = self.ladder.rung().limits.device_bytes;
-            let made = match upscaler.prepare(self.plan.window(), self.plan.batch, device_bytes) {
-                Ok(()) => self.make_band(index, result, upscaler, render)?,
+            let made = match device.upscaler.prepare(window, batch, device_bytes) {
+                Ok(()) => self.make_band(device)?,
                 Err(error @ InferenceError::OutOfMemory(_)) => BandOutcome::OutOfMemory(error),
                 Err(error) => return Err(self.failed(error)),
             };
@@ -117,64 +144,67 @@ impl RowMaker for Tiles {
                 BandOutcome::Made(bytes) => {
                     let worked = self.runs.worked_pixels.max(Some(run_pixels(&self.plan)));
                     self.runs.worked_pixels = worked;
-                    result.send(bytes)?;
-                    index = self.go_on(index, upscaler)?;
+                    self.next = self.go_on(self.next, device.upscaler)?;
+                    return Ok(Some(bytes));
                 }
                 BandOutcome::OutOfMemory(error) => {
-                    self.step_down(band.core_start, error, upscaler)?;
-                    index = 0;
+                    self.step_down(band.core_start, error, device.upscaler)?;
+                    // The others' windows may be the ones that were too much.
+                    device.largest_run = None;
+                    self.next = 0;
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn told(&self, upscaler: &dyn Upscaler) -> RowsMade {
-        let mut facts = plan_facts(&self.plan, upscaler);
-        facts.seam_error = self.seam_error_levels;
-        facts.why = self.why.clone();
-        // What was really computed, steps of the ladder included, over what the picture has.
-        let passes = self.passes.len() as u64;
-        facts.computed = (self.computed_pixels > 0)
-            .then(|| self.computed_pixels as f64 / (self.image.pixels() * passes) as f64);
+    /// What there is to tell, after the end.
+    pub(super) fn told(&self, upscaler: &dyn Upscaler) -> RowsMade {
+        let mut plan = told::plan_facts(&self.plan, upscaler);
+        plan.seam_error = self.seam_error_levels;
+        plan.why = self.why.clone();
+        plan.tiles *= self.pictures;
         let pooled = upscaler.card().pools_globally && self.plan.tiles() > 1;
         RowsMade {
-            plan: facts,
+            plan,
             oom_retries: self.ladder.retries(),
             tile_history: self.ladder.tile_history(),
             inference_s: self.inference_s,
             runs: self.runs,
-            warnings: pooled.then(|| pooled_warning(upscaler)).into_iter().collect(),
+            computed_pixels: self.computed_pixels,
+            due_pixels: self.image.pixels() * self.asked.len() as u64 * self.pictures,
+            warnings: pooled
+                .then(|| told::pooled_warning(upscaler))
+                .into_iter()
+                .collect(),
         }
     }
-}
 
-impl Tiles {
     /// Takes rows from the decoder until the band's windows can be cut, and lets go of those above.
-    fn receive_rows(&mut self, band: &Span, source: &SourceRows<'_>) -> Result<(), Stopped> {
+    fn receive_rows(
+        &mut self,
+        band: &Span,
+        source: &mut dyn Supply,
+        device: &mut Device<'_>,
+    ) -> Result<(), Stopped> {
         let shown = rows_shown(band);
         self.rows.forget_before(shown.start);
         while self.rows.rows().end < shown.end {
-            source.next(|chunk| self.rows.push(chunk))?;
+            source.next(device, &mut |chunk| self.rows.push(chunk))?;
         }
         Ok(())
     }
 
     /// All tiles of one band. Where cores overlap, only its final rows come out; the rest waits for the next band.
-    fn make_band(
-        &mut self,
-        index: usize,
-        result: &ResultRows<'_>,
-        upscaler: &mut dyn Upscaler,
-        render: &Render<'_>,
-    ) -> Result<BandOutcome, Stopped> {
+    fn make_band(&mut self, device: &mut Device<'_>) -> Result<BandOutcome, Stopped> {
+        let (index, render) = (self.next, device.render);
         let span = self.plan.bands()[index].clone();
-        let mut assembly = self.begin_band(&span, result);
+        let mut assembly = self.begin_band(&span);
         let mut advanced = 0;
-        let passes = self.passes.clone();
+        let asked = self.asked.clone();
         let tiles: Vec<Tile> = (0..self.plan.columns.spans.len())
             .flat_map(|column| {
-                passes.iter().map(move |samples| Tile {
+                asked.iter().map(move |samples| Tile {
                     column,
                     samples: *samples,
                 })
@@ -184,12 +214,12 @@ impl Tiles {
             if render.cancel.is_cancelled() {
                 return Err(Stopped::Failed(PipelineError::Cancelled));
             }
-            match self.run_tiles(run, &span, &mut assembly, upscaler, render) {
+            match self.run_tiles(run, &span, &mut assembly, device) {
                 Ok(()) => {}
                 Err(error @ InferenceError::OutOfMemory(_)) => {
                     render.progress.take_back(advanced);
                     if let Assembly::Direct(band) = assembly {
-                        result.give_back(band.abandon());
+                        self.spare = band.abandon();
                     }
                     return Ok(BandOutcome::OutOfMemory(error));
                 }
@@ -204,14 +234,14 @@ impl Tiles {
             render.progress.advance(pixels);
             advanced += pixels;
         }
-        Ok(BandOutcome::Made(self.end_band(index, assembly, result)))
+        Ok(BandOutcome::Made(self.end_band(index, assembly)))
     }
 
-    fn begin_band(&mut self, span: &Span, result: &ResultRows<'_>) -> Assembly {
+    fn begin_band(&mut self, span: &Span) -> Assembly {
         let waiting = self.blend.as_ref().is_some_and(Blend::is_waiting);
         if !self.plan.is_blended() && !waiting {
             self.blend = None;
-            let buffer = result.buffer();
+            let buffer = std::mem::take(&mut self.spare);
             return Assembly::Direct(Band::new(
                 self.result_layout,
                 self.result_width,
@@ -228,11 +258,11 @@ impl Tiles {
         Assembly::Blended
     }
 
-    fn end_band(&mut self, index: usize, assembly: Assembly, result: &ResultRows<'_>) -> Vec<u8> {
+    fn end_band(&mut self, index: usize, assembly: Assembly) -> Vec<u8> {
         match (assembly, &mut self.blend) {
             (Assembly::Direct(band), _) => band.finish(),
             (Assembly::Blended, Some(blend)) => {
-                let mut bytes = result.buffer();
+                let mut bytes = std::mem::take(&mut self.spare);
                 bytes.clear();
                 blend.finish(self.plan.rows.final_until(index), &mut bytes);
                 bytes
@@ -258,8 +288,7 @@ impl Tiles {
         run: &[Tile],
         row: &Span,
         assembly: &mut Assembly,
-        upscaler: &mut dyn Upscaler,
-        render: &Render<'_>,
+        device: &mut Device<'_>,
     ) -> Result<(), InferenceError> {
         let Self {
             plan,
@@ -289,20 +318,23 @@ impl Tiles {
             return Ok(());
         };
         let window = Size::new(columns[first.column].window_len, row.window_len);
-        let started = render.clock.monotonic();
+        let clock = device.render.clock;
+        let started = clock.monotonic();
         let mut finite = true;
-        upscaler.upscale(Planes::batch(planes, window, asked.len()), &mut |result| {
-            *inference_s += seconds_between(started, render.clock.monotonic());
-            for (index, tile) in asked.iter().enumerate() {
-                finite &= assembly.place(
-                    blend.as_mut(),
-                    result.tile(index),
-                    &columns[tile.column],
-                    row,
-                    tile.samples,
-                );
-            }
-        })?;
+        device
+            .upscaler
+            .upscale(Planes::batch(planes, window, asked.len()), &mut |result| {
+                *inference_s += seconds_between(started, clock.monotonic());
+                for (index, tile) in asked.iter().enumerate() {
+                    finite &= assembly.place(
+                        blend.as_mut(),
+                        result.tile(index),
+                        &columns[tile.column],
+                        row,
+                        tile.samples,
+                    );
+                }
+            })?;
         *computed_pixels += window.pixels() * asked.len() as u64;
         if finite {
             Ok(())
@@ -442,32 +474,6 @@ fn run_pixels(plan: &TilePlan) -> u64 {
     plan.window().pixels() * u64::from(plan.batch)
 }
 
-/// A plan as documents tell it.
-pub(super) fn plan_facts(plan: &TilePlan, upscaler: &dyn Upscaler) -> PlanFacts {
-    let place = upscaler.place();
-    let tiling = match plan.joint {
-        _ if plan.tiles() == 1 => "none",
-        Joint::Whole => "none",
-        Joint::Exact { .. } => "exact",
-        Joint::Feather { .. } => "feather",
-        Joint::Comfy { .. } => "comfy",
-    };
-    PlanFacts {
-        tiling: tiling.to_owned(),
-        tile: [plan.window().width, plan.window().height],
-        overlap: plan.overlap_px(),
-        tiles: plan.tiles(),
-        batch: plan.batch,
-        computed: None,
-        seam_error: None,
-        why: String::new(),
-        provider: place.provider.as_str().to_owned(),
-        device: place.device.clone(),
-        precision: place.precision.to_owned(),
-        estimated_device_bytes: plan.run_bytes,
-    }
-}
-
 /// What is said when nothing smaller is left to try: the numbers.
 fn at_the_foot(error: InferenceError, window: Size, device_bytes: u64) -> InferenceError {
     match error {
@@ -477,12 +483,4 @@ fn at_the_foot(error: InferenceError, window: Size, device_bytes: u64) -> Infere
         )),
         other => other,
     }
-}
-
-fn pooled_warning(upscaler: &dyn Upscaler) -> String {
-    format!(
-        "{} sees the whole picture at once, which does not fit the device: the picture was cut and blended, and tones \
-         may differ from tile to tile; raise [memory] device",
-        upscaler.card().name
-    )
 }

@@ -1,23 +1,30 @@
-//! Owns the arithmetic of host memory: what decoder, windows, bands and encoder of one picture hold together. Pure, but
+//! Owns the arithmetic of host memory: what decoder, windows, bands, resampling and encoder hold together. Pure, but
 //! for the permit that it takes.
 
 use std::sync::Arc;
 
-use super::{BANDS_IN_FLIGHT, CHUNKS_IN_FLIGHT, ROWS_PER_CHUNK};
+use super::choice::Choice;
+use super::resample;
+use super::target::{Course, Target};
+use super::threads::{BANDS_IN_FLIGHT, CHUNKS_IN_FLIGHT, ROWS_PER_CHUNK};
 use crate::budget::{Budget, OverBudget, Permit};
-use crate::codec::{self, ImageHeader, ResultFormat, SinkSpec};
-use crate::tiling::TilePlan;
+use crate::codec::{self, ImageHeader, ResultFormat, Sequence, SinkSpec};
+use crate::ratio::Ratio;
 
 /// Bytes of a pixel of a window as the session takes it.
 const PLANES_BYTES: u64 = (crate::inference::PLANES * size_of::<f32>()) as u64;
 
-/// One picture on its way from file to file.
+/// One source on its way from file to file. Its pictures are made one after the other, so the largest need counts.
 #[derive(Debug, Clone, Copy)]
 pub struct HostNeed<'a> {
     /// The source.
     pub header: &'a ImageHeader,
     /// The result.
     pub sink: &'a SinkSpec,
+    /// What becomes of each picture.
+    pub target: &'a Target,
+    /// The model's.
+    pub scale: Ratio,
 }
 
 impl HostNeed<'_> {
@@ -25,55 +32,91 @@ impl HostNeed<'_> {
     /// taller a window the more they hold.
     pub fn window_rows(&self, budget_bytes: u64, blends: bool) -> u32 {
         let left = budget_bytes.saturating_sub(self.fixed_bytes());
-        u32::try_from(left / self.bytes_per_window_row(blends).max(1)).unwrap_or(u32::MAX)
+        let rows = |course| {
+            left / self
+                .bytes_per_window_row(course, |_| blends)
+                .iter()
+                .sum::<u64>()
+                .max(1)
+        };
+        let least = self.target.courses.iter().map(rows).min();
+        u32::try_from(least.unwrap_or(0)).unwrap_or(u32::MAX)
     }
 
-    /// Permission for all of it.
+    /// Permission for all of it. `choices` are those of each course's passes.
     ///
     /// # Errors
     /// [`OverBudget`] if it exceeds the whole budget.
-    pub fn acquire(&self, host: &Arc<Budget>, plan: &TilePlan) -> Result<Permit, OverBudget> {
-        host.acquire(self.bytes(plan))
+    pub fn acquire(&self, host: &Arc<Budget>, choices: &[Vec<Choice>]) -> Result<Permit, OverBudget> {
+        host.acquire(self.bytes(choices))
     }
 
     /// A format that is written row by row and would fit the budget, where the result's own is held whole.
-    pub fn streamed_format(&self, budget_bytes: u64, plan: &TilePlan) -> Option<ResultFormat> {
+    pub fn streamed_format(&self, budget_bytes: u64, choices: &[Vec<Choice>]) -> Option<ResultFormat> {
         let format = codec::streaming_alternative(self.sink.format)?;
         let sink = SinkSpec {
             format,
             ..self.sink.clone()
         };
         let streamed = HostNeed { sink: &sink, ..*self };
-        (streamed.bytes(plan) <= budget_bytes).then_some(format)
+        let is_single = matches!(self.sink.sequence, Sequence::Single);
+        (is_single && streamed.bytes(choices) <= budget_bytes).then_some(format)
     }
 
-    fn bytes(&self, plan: &TilePlan) -> u64 {
-        let rows = u64::from(plan.window().height);
-        self.fixed_bytes() + rows * self.bytes_per_window_row(plan.is_blended())
-    }
-
-    /// Decoder, encoder, and chunks of rows on their way from the one to the windows.
-    fn fixed_bytes(&self) -> u64 {
-        let rows = u64::from(ROWS_PER_CHUNK) * (CHUNKS_IN_FLIGHT as u64 + 2);
-        let chunks = rows * self.header.layout.row_bytes(self.header.upright().width) as u64;
-        self.header.decode_bytes + codec::encode_bytes(self.sink) + chunks
-    }
-
-    /// What each row of a window costs: itself, the windows' planes, its rows of the result in each band on the way to
-    /// the encoder, and in floating point where cores are blended.
-    fn bytes_per_window_row(&self, blends: bool) -> u64 {
-        let upright = self.header.upright();
-        let source =
-            self.header.layout.row_bytes(upright.width) as u64 + u64::from(upright.width) * PLANES_BYTES;
-        let result_rows = u64::from(self.sink.size.height.div_ceil(upright.height.max(1)));
-        let bands = (BANDS_IN_FLIGHT as u64 + 2) * self.sink.layout.row_bytes(self.sink.size.width) as u64;
-        let values = self.sink.layout.channels.count() as u64 * u64::from(self.sink.size.width);
-        // The band in work, and what the one before it left.
-        let sums = if blends {
-            2 * values * size_of::<f32>() as u64
-        } else {
-            0
+    fn bytes(&self, choices: &[Vec<Choice>]) -> u64 {
+        let windows = |(course, choices): (&Course, &Vec<Choice>)| {
+            let per_row = self.bytes_per_window_row(course, |pass| choices[pass].plan.is_blended());
+            let rows = choices
+                .iter()
+                .map(|choice| u64::from(choice.plan.window().height));
+            rows.zip(per_row).map(|(rows, bytes)| rows * bytes).sum::<u64>()
         };
-        source + result_rows * (bands + sums)
+        let most = self.target.courses.iter().zip(choices).map(windows).max();
+        self.fixed_bytes() + most.unwrap_or(0)
+    }
+
+    /// Decoder, encoder, and rows on their way: from the decoder to the windows, and between windows and encoder where
+    /// they get another size.
+    fn fixed_bytes(&self) -> u64 {
+        let on_the_way = |course: &Course| {
+            let rows = u64::from(ROWS_PER_CHUNK) * (CHUNKS_IN_FLIGHT as u64 + 2);
+            rows * course.shown_layout().row_bytes(course.source.width) as u64
+                + course
+                    .transparency
+                    .bytes(course.source_layout, course.source.width)
+                + resample::bytes(course)
+        };
+        let most = self.target.courses.iter().map(on_the_way).max();
+        self.header.decode_bytes + codec::encode_bytes(self.sink) + most.unwrap_or(0)
+    }
+
+    /// What each row of a window costs, for each pass: itself, the windows' planes, its rows of the result in each band
+    /// on the way to the encoder or to the next pass, and in floating point where cores are blended.
+    fn bytes_per_window_row(&self, course: &Course, blends: impl Fn(usize) -> bool) -> Vec<u64> {
+        (0..course.passes)
+            .map(|pass| {
+                let (given, given_layout) = course.given(pass, self.scale);
+                let layout = course.made_layout(pass);
+                let width = self.scale.of(given.width);
+                let source =
+                    given_layout.row_bytes(given.width) as u64 + u64::from(given.width) * PLANES_BYTES;
+                let result_rows = u64::from(self.scale.of(given.height).div_ceil(given.height.max(1)));
+                // On to the next pass goes one at a time: one being made, one being taken in.
+                let in_flight = if pass + 1 == course.passes {
+                    BANDS_IN_FLIGHT as u64
+                } else {
+                    0
+                };
+                let bands = (in_flight + 2) * layout.row_bytes(width) as u64;
+                let values = layout.channels.count() as u64 * u64::from(width);
+                // The band in work, and what the one before it left.
+                let sums = if blends(pass as usize) {
+                    2 * values * size_of::<f32>() as u64
+                } else {
+                    0
+                };
+                source + result_rows * (bands + sums)
+            })
+            .collect()
     }
 }

@@ -2,6 +2,7 @@
 //! that overlap (`decode`, the caller's, `encode`), joined by bounded channels. Never touches the ledger and
 //! never gives a result its name.
 
+pub mod alpha;
 pub mod assemble;
 pub mod bands;
 pub mod blend;
@@ -10,42 +11,31 @@ pub mod degrade;
 pub mod executor;
 pub mod extract;
 pub mod host;
+mod passes;
 pub mod pool;
+mod resample;
 mod rows;
 pub mod target;
+mod threads;
+mod told;
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
-use std::thread;
 
 use crate::budget::{Budget, OverBudget};
 use crate::clock::{Clock, seconds_between};
-use crate::codec::{
-    self, CodecError, DecodeLimits, Encoded, FeedStopped, ResultFormat, RowFeed, RowSource, SinkSpec,
-};
+use crate::codec::{self, CodecError, DecodeLimits, Page, ResultFormat, Sequence, SinkSpec};
 use crate::config::Recipe;
 use crate::error::{Fault, ReasonCode};
-use crate::inference::{InferenceError, Upscaler};
+use crate::inference::{InferenceError, ModelCard, Upscaler};
 use crate::progress::{Cancel, Progress};
 use crate::report::{ModelFacts, OutputFacts, RenderReport, Seconds};
 
-use bands::{Commission, Tiles};
-use choice::{ChoiceError, may_blend};
+use choice::{Choice, ChoiceError, may_blend};
 use host::HostNeed;
-use pool::Pool;
-use rows::{ResultRows, RowMaker, SourceRows, Stopped};
-use target::{Target, TargetError};
-
-/// Rows that travel together from the decoder: large enough that handing over costs nothing.
-const ROWS_PER_CHUNK: u32 = 64;
-
-/// Two: one being cut, one ready. More only hides a slow decoder.
-const CHUNKS_IN_FLIGHT: usize = 2;
-
-/// None waits: while a band is encoded the next is inferred. A band is large, and more only hides a slow encoder.
-const BANDS_IN_FLIGHT: usize = 0;
+use target::{Course, Target, TargetError};
+use threads::Work;
 
 /// One picture to be rendered.
 #[derive(Debug)]
@@ -133,7 +123,7 @@ impl From<PipelineError> for Fault {
         let message = error.to_string();
         match error {
             PipelineError::Codec(error) => error.into(),
-            PipelineError::Target(TargetError::Scale { .. }) => {
+            PipelineError::Target(TargetError::Pages { .. }) => {
                 Self::quarantine(ReasonCode::Unsupported, message)
             }
             PipelineError::Target(_) => Self::quarantine(ReasonCode::TooLarge, message),
@@ -183,226 +173,130 @@ pub fn render(
         scale: card.scale,
     });
     let target = Target::of(render.source, &header, render.recipe, &card)?;
-    report.warnings.extend(target::losses(header.layout, &target));
-
-    let (carried, warnings) = codec::carry(&header, target.format, target.size, render.recipe.metadata);
+    report.warnings.extend(target.warnings.iter().cloned());
+    let first = target.course(0).clone();
+    let (carried, warnings) = codec::carry(&header, target.format, first.size, render.recipe.metadata);
     report.warnings.extend(warnings);
     let sink = SinkSpec {
-        size: target.size,
-        layout: target.layout,
+        size: first.size,
+        layout: first.layout,
         format: target.format,
         quality: render.recipe.quality,
         metadata: carried,
-        sequence: codec::Sequence::Single,
+        sequence: result_sequence(&header.sequence, &target),
     };
-    let profile = upscaler.profile().clone();
     let host_need = HostNeed {
         header: &header,
         sink: &sink,
+        target: &target,
+        scale: card.scale,
     };
-    let window_rows = host_need.window_rows(render.host.total_bytes(), may_blend(render.recipe, &card));
-    let limits = choice::limits(
-        render.recipe,
-        &profile,
-        render.device_bytes,
-        render.window_pixels_ceiling,
-        window_rows,
-    );
-    let demands = choice::demands(&card, &profile);
-    let choice =
-        choice::choose(header.upright(), render.recipe, &card, &demands, limits).map_err(|error| {
-            PipelineError::DeviceMemory {
-                source_name: source_name.clone(),
-                error,
-            }
+    let choices =
+        choose(&render, &host_need, &card, upscaler).map_err(|error| PipelineError::DeviceMemory {
+            source_name: source_name.clone(),
+            error,
         })?;
-    report.plan = Some(bands::plan_facts(&choice.plan, upscaler));
-    report.warnings.extend(choice.warnings.iter().cloned());
+    if let Some(choice) = choices.last().and_then(|passes| passes.last()) {
+        report.plan = Some(told::plan_facts(&choice.plan, upscaler));
+        report.warnings.extend(choice.warnings.iter().cloned());
+    }
     let permit = host_need
-        .acquire(render.host, &choice.plan)
+        .acquire(render.host, &choices)
         .map_err(|error| PipelineError::HostMemory {
             source_name: source_name.clone(),
             error,
-            fits: host_need.streamed_format(render.host.total_bytes(), &choice.plan),
+            fits: host_need.streamed_format(render.host.total_bytes(), &choices),
         })?;
     report.host_peak_bytes = Some(permit.bytes());
 
-    render.progress.begin(header.upright().pixels());
+    let frames = (target.pictures - target.courses.len()) as u64 + 1;
+    let pixels: u64 = target
+        .courses
+        .iter()
+        .map(|course| course.given_pixels(card.scale))
+        .sum();
+    render.progress.begin(pixels * frames);
     let rows = codec::open(render.source, &header, render.decode_limits)?;
-    let mut maker = Tiles::new(Commission {
-        image: rows.size(),
-        source_layout: rows.layout(),
-        result_layout: target.layout,
-        result_width: target.size.width,
-        choice,
-        source_name,
-    });
+    let work = Work {
+        target: &target,
+        choices: &choices,
+        sink: &sink,
+        source_name: &source_name,
+    };
     render.cancel.set_terminator(upscaler.terminator());
-    let outcome = run_threads(&render, rows, &mut maker, upscaler, &sink);
+    let outcome = threads::run(work, &render, rows, upscaler);
     render.cancel.set_terminator(None);
-    let made = maker.told(upscaler);
-    report.oom_retries = made.oom_retries;
-    report.tile_history = made.tile_history;
+    let inference_s = outcome.made.as_ref().map_or(0.0, |made| made.inference_s);
+    if let Some(made) = outcome.made {
+        made.tell(report);
+    }
     report.device_peak_bytes = upscaler.device_peak_bytes();
-    report.plan = Some(made.plan);
-    report.warnings.extend(made.warnings);
-    report.runs = made.runs;
     let encoded = outcome.result?;
+    if outcome.background_shows {
+        report.warnings.push(format!(
+            "{} holds no transparency: the picture was put on {} (background)",
+            target.format.as_str(),
+            render.recipe.background
+        ));
+    }
     report.warnings.extend(encoded.warnings);
     report.output = Some(OutputFacts {
-        width: target.size.width,
-        height: target.size.height,
+        width: first.size.width,
+        height: first.size.height,
         format: target.format.as_str().to_owned(),
+        pictures: target.pictures as u64,
         bytes: encoded.bytes,
     });
     report.seconds = Some(Seconds {
         total: seconds_between(started, render.clock.monotonic()),
         decode: outcome.decode_s,
-        inference: made.inference_s,
+        inference: inference_s,
         encode: outcome.encode_s,
     });
     Ok(())
 }
 
-struct Outcome {
-    result: Result<Encoded, PipelineError>,
-    decode_s: f64,
-    encode_s: f64,
-}
-
-/// Runs the three threads to their end. The first cause wins: a thread that merely noticed that another had
-/// gone reports nothing of its own.
-fn run_threads(
+/// The windows of each course's passes.
+fn choose(
     render: &Render<'_>,
-    mut rows: Box<dyn RowSource>,
-    maker: &mut dyn RowMaker,
-    upscaler: &mut dyn Upscaler,
-    sink: &SinkSpec,
-) -> Outcome {
-    // Of each: in the channel, and one in either thread's hands.
-    let (chunk_pool, band_pool) = (Pool::new(CHUNKS_IN_FLIGHT + 2), Pool::new(BANDS_IN_FLIGHT + 2));
-    thread::scope(|scope| {
-        let (chunks, incoming) = sync_channel(CHUNKS_IN_FLIGHT);
-        let (bands, outgoing) = sync_channel(BANDS_IN_FLIGHT);
-        let decoder = spawn(scope, "decode", || {
-            decode(rows.as_mut(), chunks, &chunk_pool, render.clock)
-        });
-        let encoder = spawn(scope, "encode", || encode(sink, outgoing, &band_pool, render));
-        let source = SourceRows {
-            incoming,
-            pool: &chunk_pool,
-        };
-        let result = ResultRows {
-            outgoing: bands,
-            pool: &band_pool,
-        };
-        let made = maker.make(&source, &result, upscaler, render);
-        drop((source, result));
-        // Both see their channel closed now, so neither is waited for in vain.
-        let (decoded, decode_s) = join(decoder);
-        let (encoded, encode_s) = join(encoder);
-        let result = match (made, decoded) {
-            (Err(Stopped::Failed(error)), _) => Err(error),
-            (_, Err(error)) => Err(error.into()),
-            (Err(Stopped::Downstream | Stopped::Upstream) | Ok(()), Ok(())) => {
-                encoded.map_err(PipelineError::from)
-            }
-        };
-        Outcome {
-            result,
-            decode_s,
-            encode_s,
-        }
-    })
-}
-
-/// A thread with a name that shows in `top` and in stack traces.
-fn spawn<'scope, T: Send + 'scope>(
-    scope: &'scope thread::Scope<'scope, '_>,
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> thread::ScopedJoinHandle<'scope, T> {
-    #[expect(
-        clippy::expect_used,
-        reason = "without threads there is no service; nothing better can be done"
-    )]
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(scope, work)
-        .expect("a thread can be started")
-}
-
-fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// Reads all rows in order and hands them on in chunks (I6). Ends early when nobody takes them.
-fn decode(
-    rows: &mut dyn RowSource,
-    chunks: SyncSender<Vec<u8>>,
-    pool: &Pool,
-    clock: &dyn Clock,
-) -> (Result<(), CodecError>, f64) {
-    let (size, row_bytes) = (rows.size(), rows.layout().row_bytes(rows.size().width));
-    let mut busy_s = 0.0;
-    for first in (0..size.height).step_by(ROWS_PER_CHUNK as usize) {
-        let started = clock.monotonic();
-        let count = ROWS_PER_CHUNK.min(size.height - first) as usize;
-        let mut chunk = pool.take();
-        chunk.resize(count * row_bytes, 0);
-        let read = chunk
-            .chunks_exact_mut(row_bytes)
-            .try_for_each(|row| rows.read_row(row));
-        busy_s += seconds_between(started, clock.monotonic());
-        if let Err(error) = read {
-            return (Err(error), busy_s);
-        }
-        if chunks.send(chunk).is_err() {
-            break;
-        }
-    }
-    (Ok(()), busy_s)
-}
-
-/// Encodes bands as they come.
-fn encode(
-    sink: &SinkSpec,
-    bands: Receiver<Vec<u8>>,
-    pool: &Pool,
-    render: &Render<'_>,
-) -> (Result<Encoded, CodecError>, f64) {
-    let started = render.clock.monotonic();
-    let mut feed = BandFeed {
-        bands,
-        pool,
-        waited_s: 0.0,
-        clock: render.clock,
+    host_need: &HostNeed<'_>,
+    card: &ModelCard,
+    upscaler: &dyn Upscaler,
+) -> Result<Vec<Vec<Choice>>, ChoiceError> {
+    let profile = upscaler.profile();
+    let window_rows = host_need.window_rows(render.host.total_bytes(), may_blend(render.recipe, card));
+    let limits = choice::limits(
+        render.recipe,
+        profile,
+        render.device_bytes,
+        render.window_pixels_ceiling,
+        window_rows,
+    );
+    let demands = choice::demands(card, profile);
+    let of_course = |course: &Course| {
+        (0..course.passes)
+            .map(|pass| {
+                let (given, _) = course.given(pass, card.scale);
+                choice::choose(given, render.recipe, card, &demands, limits)
+            })
+            .collect()
     };
-    let result = render
-        .out
-        .try_clone()
-        .map_err(CodecError::output)
-        .and_then(|out| codec::encode(sink, &mut feed, out));
-    let busy_s = seconds_between(started, render.clock.monotonic()) - feed.waited_s;
-    (result, busy_s.max(0.0))
+    host_need.target.courses.iter().map(of_course).collect()
 }
 
-/// The encoder's end of the band channel.
-struct BandFeed<'a> {
-    bands: Receiver<Vec<u8>>,
-    pool: &'a Pool,
-    waited_s: f64,
-    clock: &'a dyn Clock,
-}
-
-impl RowFeed for BandFeed<'_> {
-    fn next_rows(&mut self, spent: Vec<u8>) -> Result<Vec<u8>, FeedStopped> {
-        self.pool.give(spent);
-        let started = self.clock.monotonic();
-        let rows = self.bands.recv().map_err(|RecvError| FeedStopped);
-        self.waited_s += seconds_between(started, self.clock.monotonic());
-        rows
+/// What the result holds beside its first picture: as many as the source.
+fn result_sequence(source: &Sequence, target: &Target) -> Sequence {
+    match source {
+        Sequence::Single => Sequence::Single,
+        Sequence::Animation(animation) => Sequence::Animation(animation.clone()),
+        Sequence::Pages(pages) => {
+            let page = |(page, course): (&Page, &Course)| Page {
+                size: course.size,
+                layout: course.layout,
+                orientation: 1,
+                icc: page.icc.clone(),
+            };
+            Sequence::Pages(pages.iter().zip(&target.courses[1..]).map(page).collect())
+        }
     }
 }

@@ -401,6 +401,7 @@ mod tests {
     fn an_attempt_is_counted_with_its_pixels_and_stages() {
         let metrics = Metrics::default();
         let input = InputFacts {
+            pictures: 1,
             width: 4,
             height: 3,
             format: "png".to_owned(),
@@ -410,6 +411,7 @@ mod tests {
             orientation: 1,
         };
         let output = OutputFacts {
+            pictures: 1,
             width: 8,
             height: 6,
             format: "png".to_owned(),

@@ -62,6 +62,7 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
     let px = (
         prop::option::of(values::TILE_PX),
         prop::option::of(values::OVERLAP_PX),
+        prop::sample::select(vec!["white", "#0a80ff"]),
     );
     (
         prop::sample::select(vec!["span-x2", "/models/\\my \"model\".onnx"]),
@@ -85,6 +86,7 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
                 name_template: NameTemplate::parse(template).expect("template"),
                 tile_px: px.0,
                 overlap_px: px.1,
+                background: Background::parse(px.2).expect("background"),
             },
         )
         .prop_filter("values that can both be meant", |recipe| {

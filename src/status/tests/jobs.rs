@@ -57,6 +57,7 @@ fn a_job_file_has_the_keys_of_the_contract() {
         result: Some("IMG_1_4x.jpg".into()),
         report: RenderReport {
             input: Some(InputFacts {
+                pictures: 1,
                 width: 4000,
                 height: 3000,
                 format: "jpeg".into(),
@@ -66,6 +67,7 @@ fn a_job_file_has_the_keys_of_the_contract() {
                 orientation: 6,
             }),
             output: Some(OutputFacts {
+                pictures: 1,
                 width: 12000,
                 height: 16000,
                 format: "jpeg".into(),
