@@ -15,7 +15,7 @@ ETC_DIR := /etc/upscaled
 UNIT_DIR := $(PREFIX)/lib/systemd/system
 
 .DEFAULT_GOAL := help
-.PHONY: help runtime link-runtime build demo test bench models test-gpu fmt check-unit staged deb install uninstall clean
+.PHONY: help runtime link-runtime build demo test bench models test-photos test-gpu fmt check-unit staged deb install uninstall clean
 
 help: ## this list
 	@echo 'upscaled: drop a picture into a folder, find it larger in another one'
@@ -59,6 +59,9 @@ bench: link-runtime ## all figures: speed, tiles, memory, ledger, intake (QUICK=
 	$(CARGO) bench --locked --bench memory -- $(if $(QUICK),quick) $(MODELS)
 	$(CARGO) bench --locked --bench ledger -- $(if $(QUICK),quick)
 	$(CARGO) bench --locked --bench intake -- $(if $(QUICK),quick)
+
+test-photos: link-runtime ## photos before exiftool and libvips (libimage-exiftool-perl, libvips-tools)
+	$(CARGO) test --locked --test photos -- --include-ignored
 
 test-gpu: link-runtime ## CUDA beside the processor; needs an NVIDIA GPU, CUDA 13, cuDNN 9 and ORT_DYLIB_PATH
 	@[ -e /dev/nvidiactl ] || { echo 'make test-gpu: there is no NVIDIA device (/dev/nvidiactl) here; run it on a machine with one' >&2; exit 1; }

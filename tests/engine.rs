@@ -12,6 +12,8 @@
 mod net;
 #[path = "engine/reference.rs"]
 mod reference;
+#[path = "engine/scale.rs"]
+mod scale;
 
 use net::{Net, Site, picture};
 use upscaled::config::{Format, Tiling};

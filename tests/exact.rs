@@ -14,10 +14,11 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use support::whole::Whole;
 use upscaled::clock::SystemClock;
 use upscaled::config::{Format, Precision, Provider, Recipe};
 use upscaled::fs::RealFilesystem;
-use upscaled::inference::{Catalogue, Model, OrtUpscaler, Planes, SessionSettings, Upscaler};
+use upscaled::inference::{Catalogue, SessionSettings};
 use upscaled::pipeline::executor::{Executor, ExecutorSettings, Order};
 use upscaled::progress::{Cancel, Progress};
 use upscaled::report::RenderReport;
@@ -77,7 +78,7 @@ fn render(executor: &Executor, source: &Path, model: &str, tile_px: u32) -> (ima
 }
 
 /// The same picture in one run of a session, quantised as plainly as can be.
-fn whole(upscaler: &mut OrtUpscaler, picture: &image::RgbImage) -> Vec<u8> {
+fn whole(session: &mut Whole, picture: &image::RgbImage) -> Vec<u8> {
     let size = Size::new(picture.width(), picture.height());
     let planes: Vec<f32> = (0..3)
         .flat_map(|plane| {
@@ -86,19 +87,11 @@ fn whole(upscaler: &mut OrtUpscaler, picture: &image::RgbImage) -> Vec<u8> {
                 .map(move |pixel| f32::from(pixel.0[plane]) / 255.0)
         })
         .collect();
-    upscaler.prepare(size, 1, 4 << 30).unwrap();
-    let mut bytes = Vec::new();
-    upscaler
-        .upscale(Planes::new(&planes, size), &mut |result| {
-            let pixels = result.size.pixels() as usize;
-            bytes = (0..pixels * 3)
-                .map(|index| {
-                    (result.data[index % 3 * pixels + index / 3].clamp(0.0, 1.0) * 255.0).round() as u8
-                })
-                .collect();
-        })
-        .unwrap();
-    bytes
+    let values = session.run(&planes, size);
+    let pixels = values.len() / 3;
+    (0..pixels * 3)
+        .map(|index| (values[index % 3 * pixels + index / 3].clamp(0.0, 1.0) * 255.0).round() as u8)
+        .collect()
 }
 
 /// The capped arena is the process's, so the untiled results are made first and kept.
@@ -107,18 +100,12 @@ fn tiled_equals_untiled_at_every_pixel() {
     let dir = tempfile::tempdir().unwrap();
     let mut wanted = Vec::new();
     for model in ["span-x2", "span-x4"] {
-        let (mut upscaler, _) = OrtUpscaler::open(
-            &support::runtime(),
-            Model::built_in(model).unwrap(),
-            session(),
-            4 << 30,
-        )
-        .unwrap();
+        let mut session = Whole::open(model);
         for (width, height) in SIZES {
             let picture = support::photo(width, height);
             let path = dir.path().join(format!("{model}-{width}x{height}.png"));
             picture.save(&path).unwrap();
-            wanted.push((model, path, whole(&mut upscaler, &picture)));
+            wanted.push((model, path, whole(&mut session, &picture)));
         }
     }
     let executor = executor(1 << 30);

@@ -208,6 +208,58 @@ fn a_damaged_ledger_is_set_aside_and_no_picture_is_upscaled_twice() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
+/// A disk that is full when the service starts must not make it forget to read what job files know.
+#[test]
+fn a_lost_ledger_learns_from_the_job_files_also_where_nothing_can_be_written_yet() {
+    let site = Site::new("");
+    site.drop_photo("a.png", 40, 30);
+    assert_eq!(site.run(["once"]).status.code(), Some(0));
+    let before = site.job_file("a.png").unwrap();
+    for file in site.files("state") {
+        if file.to_string_lossy().starts_with("state.db") {
+            std::fs::remove_file(site.path("state").join(file)).unwrap();
+        }
+    }
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    std::fs::write(site.config(), format!("min_free = \"1000TiB\"\n{text}")).unwrap();
+    let daemon = site.daemon();
+    site.drop_photo("c.png", 44, 30);
+    site.wait_for_state("c.png", "queued");
+    assert_eq!(site.job_file("a.png").unwrap(), before);
+    assert_eq!(daemon.stop(), Some(0));
+
+    std::fs::write(site.config(), text).unwrap();
+    let daemon = site.daemon();
+    site.wait_for_state("c.png", "done");
+    assert_eq!(
+        site.results(),
+        ["a_2x.png", "c_2x.png"].map(PathBuf::from),
+        "{}",
+        site.log()
+    );
+    assert_eq!(site.job_file("a.png").unwrap(), before);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_source_that_is_put_back_after_its_result_went_away_is_nobodys_to_remove() {
+    let site = Site::new("on_success = \"delete\"");
+    let source = site.drop_photo("a.png", 40, 30);
+    assert_eq!(site.run(["once"]).status.code(), Some(0));
+    assert!(!source.exists());
+    std::fs::remove_file(site.path("out/a_2x.png")).unwrap();
+    site.drop_photo("a.png", 40, 30);
+    let daemon = site.daemon();
+    site.drop_photo("c.png", 44, 30);
+    site.wait_for_state("c.png", "done");
+    assert_eq!(daemon.stop(), Some(0));
+    assert!(
+        source.exists() || site.path("out/a_2x.png").exists(),
+        "the last copy is gone: {}",
+        site.log()
+    );
+}
+
 /// A ledger with two jobs of a year ago: the source of one is gone since then, the other's lies there.
 fn old_ledger(site: &Site) {
     let runtime = tokio::runtime::Builder::new_current_thread()

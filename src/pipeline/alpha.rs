@@ -3,7 +3,7 @@
 //! looks at a tile, so that what it does is the same however the picture is cut.
 //!
 //! The alpha channel itself goes through the model like the colours: on drawn shapes its error against the truth is
-//! half that of the best resampler (docs/decisions/0023-alpha.md).
+//! half that of the best resampler (docs/decisions/0023-transparency.md).
 
 use std::collections::VecDeque;
 

@@ -3,6 +3,7 @@
 
 pub mod ground;
 pub mod site;
+pub mod whole;
 
 use std::path::PathBuf;
 
