@@ -221,7 +221,15 @@ fn a_lost_ledger_learns_from_the_job_files_also_where_nothing_can_be_written_yet
         }
     }
     let text = std::fs::read_to_string(site.config()).unwrap();
-    std::fs::write(site.config(), format!("min_free = \"1000TiB\"\n{text}")).unwrap();
+    let full: String = text
+        .lines()
+        .map(|line| match line.split_once(" = ") {
+            Some(("min_free", _)) => "min_free = \"1000TiB\"\n".to_owned(),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_ne!(full, text);
+    std::fs::write(site.config(), full).unwrap();
     let daemon = site.daemon();
     site.drop_photo("c.png", 44, 30);
     site.wait_for_state("c.png", "queued");

@@ -1,6 +1,8 @@
 //! Owns the choice of how a picture is cut: what the recipe asks for, what the model's card allows, and what fits,
 //! become one plan and the reason for it. Pure.
 
+use std::sync::Arc;
+
 use crate::config::{Recipe, Tiling};
 use crate::inference::{ModelCard, Profile};
 use crate::size::Size;
@@ -40,6 +42,9 @@ pub struct Choice {
     /// What a person should know about the result.
     pub warnings: Vec<String>,
 }
+
+/// The choices for the passes over a picture, the first one first; shared by pages that are alike.
+pub type Choices = Arc<[Choice]>;
 
 /// There is no way to cut this picture that fits the device.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::choice::Choice;
+use super::choice::Choices;
 use super::resample;
 use super::target::{Course, Target};
 use super::threads::{BANDS_IN_FLIGHT, CHUNKS_IN_FLIGHT, ROWS_PER_CHUNK};
@@ -47,12 +47,12 @@ impl HostNeed<'_> {
     ///
     /// # Errors
     /// [`OverBudget`] if it exceeds the whole budget.
-    pub fn acquire(&self, host: &Arc<Budget>, choices: &[Vec<Choice>]) -> Result<Permit, OverBudget> {
+    pub fn acquire(&self, host: &Arc<Budget>, choices: &[Choices]) -> Result<Permit, OverBudget> {
         host.acquire(self.bytes(choices))
     }
 
     /// A format that is written row by row and would fit the budget, where the result's own is held whole.
-    pub fn streamed_format(&self, budget_bytes: u64, choices: &[Vec<Choice>]) -> Option<ResultFormat> {
+    pub fn streamed_format(&self, budget_bytes: u64, choices: &[Choices]) -> Option<ResultFormat> {
         let format = codec::streaming_alternative(self.sink.format)?;
         let sink = SinkSpec {
             format,
@@ -63,8 +63,8 @@ impl HostNeed<'_> {
         (is_single && streamed.bytes(choices) <= budget_bytes).then_some(format)
     }
 
-    fn bytes(&self, choices: &[Vec<Choice>]) -> u64 {
-        let windows = |(course, choices): (&Course, &Vec<Choice>)| {
+    fn bytes(&self, choices: &[Choices]) -> u64 {
+        let windows = |(course, choices): (&Course, &Choices)| {
             let per_row = self.bytes_per_window_row(course, |pass| choices[pass].plan.is_blended());
             let rows = choices
                 .iter()

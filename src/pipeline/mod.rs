@@ -32,7 +32,7 @@ use crate::inference::{InferenceError, ModelCard, Upscaler};
 use crate::progress::{Cancel, Progress};
 use crate::report::{ModelFacts, OutputFacts, RenderReport, Seconds};
 
-use choice::{Choice, ChoiceError, may_blend};
+use choice::{ChoiceError, Choices, may_blend};
 use host::HostNeed;
 use target::{Course, Target, TargetError};
 use threads::Work;
@@ -262,7 +262,7 @@ fn choose(
     host_need: &HostNeed<'_>,
     card: &ModelCard,
     upscaler: &dyn Upscaler,
-) -> Result<Vec<Vec<Choice>>, ChoiceError> {
+) -> Result<Vec<Choices>, ChoiceError> {
     let profile = upscaler.profile();
     let window_rows = host_need.window_rows(render.host.total_bytes(), may_blend(render.recipe, card));
     let limits = choice::limits(
@@ -273,15 +273,21 @@ fn choose(
         window_rows,
     );
     let demands = choice::demands(card, profile);
-    let of_course = |course: &Course| {
-        (0..course.passes)
-            .map(|pass| {
-                let (given, _) = course.given(pass, card.scale);
-                choice::choose(given, render.recipe, card, &demands, limits)
-            })
-            .collect()
-    };
-    host_need.target.courses.iter().map(of_course).collect()
+    let courses = &host_need.target.courses;
+    let mut all: Vec<Choices> = Vec::with_capacity(courses.len());
+    for (index, course) in courses.iter().enumerate() {
+        // A document has many pages of one size, and a choice lists every window.
+        if let Some(same) = all.last().filter(|_| courses.get(index.wrapping_sub(1)) == Some(course)) {
+            all.push(Arc::clone(same));
+            continue;
+        }
+        let of_pass = |pass| {
+            let (given, _) = course.given(pass, card.scale);
+            choice::choose(given, render.recipe, card, &demands, limits)
+        };
+        all.push((0..course.passes).map(of_pass).collect::<Result<_, _>>()?);
+    }
+    Ok(all)
 }
 
 /// What the result holds beside its first picture: as many as the source.

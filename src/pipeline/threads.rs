@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread;
 
 use super::alpha::Prepared;
-use super::choice::Choice;
+use super::choice::Choices;
 use super::passes::Passes;
 use super::pool::Pool;
 use super::resample::Resized;
@@ -31,7 +31,7 @@ pub(super) const BANDS_IN_FLIGHT: usize = 0;
 pub(super) struct Work<'a> {
     pub target: &'a Target,
     /// Windows of each course's passes.
-    pub choices: &'a [Vec<Choice>],
+    pub choices: &'a [Choices],
     pub sink: &'a SinkSpec,
     pub source_name: &'a str,
 }

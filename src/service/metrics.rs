@@ -96,10 +96,10 @@ impl Metrics {
         counted.host_peak_bytes = report.host_peak_bytes.or(counted.host_peak_bytes);
         let Some(output) = &report.output else { return };
         let pixels = |width: u32, height: u32| u64::from(width) * u64::from(height);
-        counted.result_pixels += pixels(output.width, output.height);
+        counted.result_pixels += pixels(output.width, output.height) * output.pictures;
         counted.result_bytes += output.bytes;
         if let Some(input) = &report.input {
-            counted.source_pixels += pixels(input.width, input.height);
+            counted.source_pixels += pixels(input.width, input.height) * input.pictures;
         }
         if let Some(seconds) = report.seconds {
             let parts = [seconds.total, seconds.decode, seconds.inference, seconds.encode];
