@@ -25,7 +25,7 @@ use crate::clock::{Clock, seconds_between};
 use crate::codec::{
     self, CodecError, DecodeLimits, Encoded, FeedStopped, ResultFormat, RowFeed, RowSource, SinkSpec,
 };
-use crate::config::Recipe;
+use crate::config::{MetadataPolicy, Recipe};
 use crate::error::{Fault, ReasonCode};
 use crate::inference::{InferenceError, Upscaler};
 use crate::progress::{Cancel, Progress};
@@ -187,7 +187,7 @@ pub fn render(
 
     let (carried, warnings) = codec::carry(&header, target.format, target.size, render.recipe.metadata);
     report.warnings.extend(warnings);
-    let sink = SinkSpec {
+    let mut sink = SinkSpec {
         size: target.size,
         layout: target.layout,
         format: target.format,
@@ -226,6 +226,11 @@ pub fn render(
             fits: host_need.streamed_format(render.host.total_bytes(), &choice.plan),
         })?;
     report.host_peak_bytes = Some(permit.bytes());
+    if render.recipe.metadata != MetadataPolicy::Strip
+        && let Some(provenance) = codec::Provenance::of(report, target.size)
+    {
+        sink.metadata.sign(&provenance);
+    }
 
     render.progress.begin(header.upright().pixels());
     let rows = codec::open(render.source, &header, render.decode_limits)?;
