@@ -4,22 +4,30 @@
 
 use std::ops::Range;
 
-use crate::size::Size;
+use super::turn::Turn;
 
 mod tag {
+    pub(super) const RELATED_WIDTH: u16 = 0x1001;
+    pub(super) const RELATED_LENGTH: u16 = 0x1002;
     pub(super) const IMAGE_WIDTH: u16 = 0x0100;
     pub(super) const IMAGE_LENGTH: u16 = 0x0101;
     pub(super) const ORIENTATION: u16 = 0x0112;
     pub(super) const XMP: u16 = 0x02bc;
     pub(super) const EXIF_DIRECTORY: u16 = 0x8769;
     pub(super) const GPS_DIRECTORY: u16 = 0x8825;
+    pub(super) const SUBJECT_AREA: u16 = 0x9214;
     pub(super) const MAKER_NOTE: u16 = 0x927c;
     pub(super) const PIXEL_X_DIMENSION: u16 = 0xa002;
     pub(super) const PIXEL_Y_DIMENSION: u16 = 0xa003;
+    pub(super) const INTEROPERABILITY_DIRECTORY: u16 = 0xa005;
+    pub(super) const FOCAL_PLANE_X_RESOLUTION: u16 = 0xa20e;
+    pub(super) const FOCAL_PLANE_Y_RESOLUTION: u16 = 0xa20f;
+    pub(super) const SUBJECT_LOCATION: u16 = 0xa214;
 }
 
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
+const RATIONAL: u16 = 5;
 
 /// Byte order, 42, offset of the first directory.
 const HEADER_BYTES: usize = 8;
@@ -40,27 +48,33 @@ pub enum Place {
     Erase,
 }
 
-/// Makes a block true for an upright picture of `size`: orientation, sizes, no thumbnail of the source, and
-/// without its place if so wished.
+/// Makes a block true for the upright, enlarged picture: orientation, sizes, where its subject is, how dense the
+/// sensor's pixels would be, no thumbnail of the source, and without its place if so wished.
 ///
 /// # Errors
 /// [`Malformed`]; the bytes are then in no particular state and must not be used.
-pub fn patch(exif: &mut [u8], size: Size, place: Place) -> Result<(), Malformed> {
+pub fn patch(exif: &mut [u8], turn: Turn, place: Place) -> Result<(), Malformed> {
     let mut block = Block::parse(exif)?;
     let primary = block.directory(block.first()?)?;
-    let details = match block.pointer(&primary, tag::EXIF_DIRECTORY)? {
+    let mut details = match block.pointer(&primary, tag::EXIF_DIRECTORY)? {
         Some(offset) => Some(block.directory(offset)?),
         None => None,
     };
     let kept = block.kept(&primary, details.as_ref())?;
 
+    let size = turn.result();
     block.set(&primary, tag::ORIENTATION, 1);
     block.set(&primary, tag::IMAGE_WIDTH, size.width);
     block.set(&primary, tag::IMAGE_LENGTH, size.height);
     let thumbnail = block.unlink_next(&primary);
-    if let Some(details) = &details {
+    if let Some(details) = &mut details {
         block.set(details, tag::PIXEL_X_DIMENSION, size.width);
         block.set(details, tag::PIXEL_Y_DIMENSION, size.height);
+        block.set_related(details, turn, &kept)?;
+        block.scale_density(details, turn, &kept)?;
+        for tag in [tag::SUBJECT_AREA, tag::SUBJECT_LOCATION] {
+            block.turn_subject(details, tag, turn, &kept)?;
+        }
     }
     if place == Place::Erase {
         // A thumbnail's directory that is none was unlinked, and what it says is found by nobody.
@@ -83,6 +97,20 @@ fn apart(range: &Range<usize>, others: &[Range<usize>]) -> Result<(), Malformed>
     } else {
         Ok(())
     }
+}
+
+/// A fraction in two numbers of 32 bits, exactly if that can be.
+fn fraction(above: u64, below: u64) -> (u32, u32) {
+    let (mut a, mut b) = (above, below);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    let (mut above, mut below) = (above / a.max(1), below / a.max(1));
+    while above.max(below) > u64::from(u32::MAX) {
+        above >>= 1;
+        below >>= 1;
+    }
+    (above as u32, below as u32)
 }
 
 /// A directory whose entries lie within the block.
@@ -261,6 +289,105 @@ impl Block<'_> {
                 }
             }
         }
+    }
+
+    /// The sizes that the interoperability directory repeats.
+    fn set_related(
+        &mut self,
+        details: &Directory,
+        turn: Turn,
+        kept: &[Range<usize>],
+    ) -> Result<(), Malformed> {
+        let Some(offset) = self.pointer(details, tag::INTEROPERABILITY_DIRECTORY)? else {
+            return Ok(());
+        };
+        // One that is none is read by nobody.
+        let Ok(directory) = self.directory(offset) else {
+            return Ok(());
+        };
+        apart(&directory.range(), kept)?;
+        self.set(&directory, tag::RELATED_WIDTH, turn.result().width);
+        self.set(&directory, tag::RELATED_LENGTH, turn.result().height);
+        Ok(())
+    }
+
+    /// Pixels of the sensor in a unit of length: as many more as the picture has now, along its new sides.
+    fn scale_density(
+        &mut self,
+        details: &Directory,
+        turn: Turn,
+        kept: &[Range<usize>],
+    ) -> Result<(), Malformed> {
+        let tags = [tag::FOCAL_PLANE_X_RESOLUTION, tag::FOCAL_PLANE_Y_RESOLUTION];
+        let mut found = Vec::new();
+        for tag in tags {
+            let entry = self.find(details, tag);
+            let value = entry.filter(|&at| self.u16(at + 2) == Ok(RATIONAL) && self.u32(at + 4) == Ok(1));
+            if let Some(range) = value.and_then(|at| self.outside_value(at)) {
+                apart(&range, kept)?;
+                found.push((range.start, self.u32(range.start)?, self.u32(range.start + 4)?));
+            }
+        }
+        let &[(x_at, ..), (y_at, ..)] = found.as_slice() else {
+            return Ok(());
+        };
+        if turn.swaps() {
+            found.swap(0, 1);
+        }
+        for (at, &(_, above, below), (to, from)) in
+            [(x_at, &found[0], turn.across()), (y_at, &found[1], turn.down())]
+        {
+            let (above, below) = fraction(
+                u64::from(above) * u64::from(to),
+                u64::from(below) * u64::from(from),
+            );
+            self.put_u32(at, above);
+            self.put_u32(at + 4, below);
+        }
+        Ok(())
+    }
+
+    /// A point, a circle (point and diameter) or a rectangle (middle, width, height). What no SHORT can hold any
+    /// more is taken out: there is no room for a longer number.
+    fn turn_subject(
+        &mut self,
+        details: &mut Directory,
+        tag: u16,
+        turn: Turn,
+        kept: &[Range<usize>],
+    ) -> Result<(), Malformed> {
+        let Some(entry) = self.find(details, tag) else {
+            return Ok(());
+        };
+        let count = self.u32(entry + 4)?;
+        if self.u16(entry + 2)? != SHORT || !(2..=4).contains(&count) {
+            return Ok(());
+        }
+        let at = match self.outside_value(entry) {
+            Some(range) => {
+                apart(&range, kept)?;
+                range.start
+            }
+            None if count == 2 => entry + 8,
+            None => return Ok(()),
+        };
+        let mut numbers = [0; 4];
+        for (index, number) in numbers.iter_mut().enumerate().take(count as usize) {
+            *number = u32::from(self.u16(at + 2 * index)?);
+        }
+        let [x, y, width, height] = numbers;
+        let (x, y) = turn.point(x, y);
+        let (width, height) = turn.extent(width, if count == 3 { width } else { height });
+        let turned: Result<Vec<u16>, _> = [x, y, width, height].into_iter().map(u16::try_from).collect();
+        match turned {
+            Ok(turned) => {
+                for (index, number) in turned.into_iter().enumerate().take(count as usize) {
+                    self.put_u16(at + 2 * index, number);
+                }
+            }
+            Err(_) => self.remove(details, entry),
+        }
+        Ok(())
     }
 
     /// Makes this the last directory and tells the offset of the one that followed.

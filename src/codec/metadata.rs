@@ -1,8 +1,10 @@
-//! Owns what a result takes along of its source besides pixels: ICC profile and EXIF. Never fails a job.
+//! Owns what a result takes along of its source besides pixels: ICC profile, EXIF, XMP and IPTC. Never fails a job.
 
 use super::exif_patch::{self, Malformed, Place};
 use super::layout::{Channels, ResultFormat};
 use super::probe::ImageHeader;
+use super::turn::Turn;
+use super::xmp::{self, Provenance, SIGNATURE_BYTES};
 use crate::config::MetadataPolicy;
 use crate::size::Size;
 
@@ -13,10 +15,27 @@ pub struct Carried {
     pub icc: Option<Vec<u8>>,
     /// EXIF as a TIFF structure, already true for the result: upright, its size, GPS as the policy says.
     pub exif: Option<Vec<u8>>,
-    /// XMP: the packet.
+    /// XMP: the packet, already true for the result.
     pub xmp: Option<Vec<u8>>,
     /// IPTC: the records.
     pub iptc: Option<Vec<u8>>,
+}
+
+impl Carried {
+    /// Most bytes that all of it has, once it is signed.
+    pub(super) fn bytes(&self) -> u64 {
+        let parts = [&self.icc, &self.exif, &self.xmp, &self.iptc];
+        let bytes: usize = parts.into_iter().flatten().map(Vec::len).sum();
+        bytes as u64 + SIGNATURE_BYTES
+    }
+
+    /// Writes down in XMP what made the result. Not for a result that is to tell nothing.
+    pub fn sign(&mut self, provenance: &Provenance) {
+        // What `carry` took along can be read: it has just been changed.
+        if let Ok(signed) = xmp::sign(self.xmp.as_deref(), provenance) {
+            self.xmp = Some(signed);
+        }
+    }
 }
 
 /// What of the source's metadata the result takes along, and a warning for each thing it cannot. What exceeds
@@ -28,13 +47,44 @@ pub fn carry(
     policy: MetadataPolicy,
 ) -> (Carried, Vec<String>) {
     let mut warnings = Vec::new();
+    let icc = icc(header, format, &mut warnings);
+    let place = match policy {
+        MetadataPolicy::Keep => Place::Keep,
+        MetadataPolicy::KeepNoGps => Place::Erase,
+        MetadataPolicy::Strip => {
+            return (
+                Carried {
+                    icc,
+                    ..Carried::default()
+                },
+                warnings,
+            );
+        }
+    };
+    let turn = Turn::new(header.orientation, header.stored, size);
     let carried = Carried {
-        icc: icc(header, format, &mut warnings),
-        exif: exif(header, size, policy, &mut warnings),
-        xmp: None,
-        iptc: None,
+        icc,
+        exif: exif(header, turn, place, &mut warnings),
+        xmp: xmp(header, turn, place, &mut warnings),
+        iptc: header.iptc.clone(),
     };
     (carried, warnings)
+}
+
+/// A sidecar's XMP, true for the result and signed; `None` if it cannot be read.
+pub fn carry_sidecar(
+    packet: &[u8],
+    turn: Turn,
+    policy: MetadataPolicy,
+    provenance: &Provenance,
+) -> Option<Vec<u8>> {
+    let place = match policy {
+        MetadataPolicy::Keep => Place::Keep,
+        MetadataPolicy::KeepNoGps => Place::Erase,
+        MetadataPolicy::Strip => return None,
+    };
+    let patched = xmp::patch(packet, turn, place).ok()?;
+    xmp::sign(Some(&patched), provenance).ok()
 }
 
 /// The profile, unless it is for grey and the format makes colours of grey.
@@ -48,22 +98,33 @@ fn icc(header: &ImageHeader, format: ResultFormat, warnings: &mut Vec<String>) -
     Some(profile)
 }
 
-fn exif(
-    header: &ImageHeader,
-    size: Size,
-    policy: MetadataPolicy,
-    warnings: &mut Vec<String>,
-) -> Option<Vec<u8>> {
-    let place = match policy {
-        MetadataPolicy::Keep => Place::Keep,
-        MetadataPolicy::KeepNoGps => Place::Erase,
-        MetadataPolicy::Strip => return None,
-    };
+fn exif(header: &ImageHeader, turn: Turn, place: Place, warnings: &mut Vec<String>) -> Option<Vec<u8>> {
     let mut exif = header.exif.clone()?;
-    match exif_patch::patch(&mut exif, size, place) {
+    match exif_patch::patch(&mut exif, turn, place) {
         Ok(()) => Some(exif),
         Err(Malformed) => {
             warnings.push("EXIF was not carried: it is damaged".to_owned());
+            None
+        }
+    }
+}
+
+fn xmp(header: &ImageHeader, turn: Turn, place: Place, warnings: &mut Vec<String>) -> Option<Vec<u8>> {
+    let packet = header.xmp.as_deref()?;
+    match xmp::patch(packet, turn, place) {
+        Ok(patched) => {
+            // Regions are in fractions of a side, of the picture as it was stored or as it was shown.
+            if !turn.is_none() && xmp::said(packet).is_ok_and(|said| said.regions) {
+                warnings.push(
+                    "regions in the XMP, such as faces, were kept as they were: the picture was turned, and they may \
+                     be elsewhere"
+                        .to_owned(),
+                );
+            }
+            Some(patched)
+        }
+        Err(xmp::Malformed) => {
+            warnings.push("XMP was not carried: it is damaged".to_owned());
             None
         }
     }

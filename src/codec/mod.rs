@@ -2,6 +2,8 @@
 //! module that names image codecs. Never scales a pixel and never gives a file its name.
 
 mod bands;
+#[cfg(test)]
+mod carry_tests;
 mod color;
 mod decoder;
 mod encode;
@@ -9,7 +11,9 @@ mod ending;
 mod error;
 mod exif;
 mod exif_patch;
+mod exif_place;
 mod file;
+mod gather;
 mod guard;
 mod layout;
 mod metadata;
@@ -21,21 +25,26 @@ mod sequence;
 mod sink;
 mod sniff;
 mod source;
+mod splice;
+mod turn;
 mod verify;
+mod xmp;
 
 use crate::config::Format;
 
 pub use ending::{Ending, ends_properly};
 pub use error::CodecError;
 pub use layout::{Channels, Depth, PixelLayout, ResultFormat, SourceFormat};
-pub use metadata::{Carried, carry};
+pub use metadata::{Carried, carry, carry_sidecar};
 pub use probe::{DecodeLimits, ImageHeader, probe};
 pub use sequence::{Animation, Delay, Page, Sequence};
 pub use sink::{
     Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, side_limit, streaming_alternative,
 };
 pub use source::{RowSource, open};
+pub use turn::Turn;
 pub use verify::verify;
+pub use xmp::Provenance;
 
 /// Whether a file of this format holds such a sequence.
 pub fn holds(format: ResultFormat, sequence: &Sequence) -> bool {

@@ -10,6 +10,7 @@ use super::decoder;
 use super::error::CodecError;
 use super::exif;
 use super::file::{self, Source};
+use super::gather;
 use super::guard::{Panicked, fenced};
 use super::layout::{Channels, PixelLayout, SourceFormat};
 use super::sequence::{Page, Sequence};
@@ -64,7 +65,7 @@ pub struct ImageHeader {
     /// What could not be taken along, one line each.
     pub warnings: Vec<String>,
     /// Most bytes that [`open`](super::open)'s rows will hold until the last is read: the picture where it must be
-    /// turned or its decoder only gives it whole, else a band of it; the decoder's own buffers; `icc` and `exif`.
+    /// turned or its decoder only gives it whole, else a band of it; the decoder's own buffers; the metadata.
     pub decode_bytes: u64,
 }
 
@@ -109,7 +110,7 @@ impl ImageHeader {
 pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecError> {
     let found = file::accept(path, limits)?;
     let mut facts = decoder_facts(path, &found, limits)?;
-    let mut warnings = found.outline.warnings;
+    let mut warnings = found.outline.warnings.clone();
     let icc = facts
         .icc
         .take()
@@ -127,7 +128,10 @@ pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecErr
         }
         tiff
     });
-    let metadata_bytes = icc.as_ref().map_or(0, Vec::len) + exif.as_ref().map_or(0, Vec::len);
+    let more = gather::gather(path, &found.file, found.format, &found.outline, exif.as_deref());
+    warnings.extend(more.warnings);
+    let (exif, xmp, iptc) = (exif.or(more.exif), more.xmp, more.iptc);
+    let metadata_bytes = metadata_bytes([&icc, &exif, &xmp, &iptc]);
     let orientation = facts
         .orientation
         .or_else(|| exif.as_deref().and_then(exif::orientation))
@@ -137,7 +141,7 @@ pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecErr
     let decode_bytes = row_bytes
         .saturating_mul(rows_held.into())
         .saturating_add(found.outline.work_bytes)
-        .saturating_add(metadata_bytes as u64);
+        .saturating_add(metadata_bytes);
     file::check_bytes(path, found.size, decode_bytes, limits)?;
     Ok(ImageHeader {
         format: found.format,
@@ -147,12 +151,20 @@ pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecErr
         orientation,
         icc,
         exif,
-        xmp: None,
-        iptc: None,
+        xmp,
+        iptc,
         sequence: Sequence::Single,
         warnings,
         decode_bytes,
     })
+}
+
+/// What metadata take while the picture is decoded: themselves, and what patching them takes besides.
+fn metadata_bytes(held: [&Option<Vec<u8>>; 4]) -> u64 {
+    let [_, _, xmp, _] = held;
+    let work = if xmp.is_some() { gather::WORK_BYTES } else { 0 };
+    let bytes: usize = held.into_iter().flatten().map(Vec::len).sum();
+    bytes as u64 + work
 }
 
 /// What only a decoder tells: it inflates profiles, joins them from segments and decides how rows come out.

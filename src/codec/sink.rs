@@ -89,10 +89,8 @@ pub fn encode_bytes(spec: &SinkSpec) -> u64 {
         ResultFormat::Webp => webp::bytes(spec),
         ResultFormat::Tiff => tiff::bytes(spec),
     };
-    let carried = [&spec.metadata.icc, &spec.metadata.exif];
-    let carried_bytes: usize = carried.into_iter().flatten().map(Vec::len).sum();
     // What the specification holds, the encoder's copy, and that in segments on its way into the file.
-    picture_bytes + 3 * carried_bytes as u64
+    picture_bytes + 3 * spec.metadata.bytes()
 }
 
 /// The format to fall back on where [`encode_bytes`] is too much for a format that needs the whole picture: one

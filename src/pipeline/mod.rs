@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::budget::{Budget, OverBudget};
 use crate::clock::{Clock, seconds_between};
 use crate::codec::{self, CodecError, DecodeLimits, Page, ResultFormat, Sequence, SinkSpec};
-use crate::config::Recipe;
+use crate::config::{MetadataPolicy, Recipe};
 use crate::error::{Fault, ReasonCode};
 use crate::inference::{InferenceError, ModelCard, Upscaler};
 use crate::progress::{Cancel, Progress};
@@ -177,7 +177,7 @@ pub fn render(
     let first = target.course(0).clone();
     let (carried, warnings) = codec::carry(&header, target.format, first.size, render.recipe.metadata);
     report.warnings.extend(warnings);
-    let sink = SinkSpec {
+    let mut sink = SinkSpec {
         size: first.size,
         layout: first.layout,
         format: target.format,
@@ -208,6 +208,11 @@ pub fn render(
             fits: host_need.streamed_format(render.host.total_bytes(), &choices),
         })?;
     report.host_peak_bytes = Some(permit.bytes());
+    if render.recipe.metadata != MetadataPolicy::Strip
+        && let Some(provenance) = codec::Provenance::of(report, first.size)
+    {
+        sink.metadata.sign(&provenance);
+    }
 
     let frames = (target.pictures - target.courses.len()) as u64 + 1;
     let pixels: u64 = target

@@ -11,6 +11,7 @@ use super::{Output, Rows, failed, refused};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
+use crate::codec::splice;
 
 /// An APP1 segment holds 65,533 bytes, of which `Exif\0\0` takes 6.
 const EXIF_BYTES: usize = 65_527;
@@ -61,6 +62,9 @@ fn write(
     encoder.set_sampling_factor(SamplingFactor::F_1_1);
     if let Some(exif) = fitting(&spec.metadata.exif, "EXIF", EXIF_BYTES, &mut warnings) {
         encoder.add_exif_metadata(exif)?;
+    }
+    for (number, segment) in splice::jpeg(&spec.metadata, &mut warnings) {
+        encoder.add_app_segment(number, segment)?;
     }
     if let Some(icc) = fitting(&spec.metadata.icc, "ICC profile", ICC_BYTES, &mut warnings) {
         encoder.add_icc_profile(icc)?;

@@ -8,6 +8,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 pub(super) mod tiff;
+mod tiff_metadata;
 pub(super) mod webp;
 
 pub(super) use out::Output;

@@ -10,6 +10,7 @@ use super::{Output, Rows, failed};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
+use crate::codec::splice;
 
 /// Bytes of an IDAT chunk: each costs 12 more bytes and a look by the decoder.
 const IDAT_BYTES: usize = 256 << 10;
@@ -83,6 +84,7 @@ fn info(spec: &SinkSpec) -> Info<'_> {
     };
     info.icc_profile = spec.metadata.icc.as_deref().map(Cow::Borrowed);
     info.exif_metadata = spec.metadata.exif.as_deref().map(Cow::Borrowed);
+    (info.utf8_text, info.compressed_latin1_text) = splice::png(&spec.metadata);
     info
 }
 

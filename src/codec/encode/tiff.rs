@@ -4,17 +4,17 @@
 //! Strips are compressed here, the crate lays out the file: its own strip writer only compresses a picture that
 //! it is given whole, and it knows no grey with alpha.
 
+use tiff::TiffError;
 use tiff::encoder::compression::{CompressionAlgorithm, Deflate, DeflateLevel};
 use tiff::encoder::{DirectoryEncoder, Rational, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard};
 use tiff::tags::{
     CompressionMethod, ExtraSamples, PhotometricInterpretation, PlanarConfiguration, Predictor,
-    ResolutionUnit, Tag, Type,
+    ResolutionUnit, Tag,
 };
-use tiff::{Directory, TiffError};
 use weezl::{BitOrder, encode::Encoder as Lzw};
 
 use super::out::BUFFER_BYTES;
-use super::{Output, Rows, failed};
+use super::{Output, Rows, failed, tiff_metadata};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
@@ -39,20 +39,10 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
         write::<TiffKindStandard>(spec, rows, out)
     };
     match outcome {
-        Ok(()) => Ok(warnings(spec)),
+        Ok(warnings) => Ok(warnings),
         Err(Stop::Feed) => Err(CodecError::FeedStopped),
         Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Tiff, error)),
     }
-}
-
-/// EXIF lives in TIFF as directories of the same file, whose offsets count from its beginning: a MakerNote
-/// would have to move, and with its own offsets it does not survive that.
-fn warnings(spec: &SinkSpec) -> Vec<String> {
-    spec.metadata
-        .exif
-        .iter()
-        .map(|_| "tiff: EXIF was not carried".to_owned())
-        .collect()
 }
 
 /// Why a file ended early.
@@ -75,13 +65,21 @@ struct Strips<K: TiffKind> {
     byte_counts: Vec<K::OffsetType>,
 }
 
-pub(super) fn write<K: TiffKind>(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn write<K: TiffKind>(
+    spec: &SinkSpec,
+    rows: &mut Rows<'_>,
+    out: &mut Output,
+) -> Result<Vec<String>, Stop> {
+    let mut warnings = Vec::new();
     let mut file = TiffEncoder::<_, K>::new_generic(out)?;
     let mut directory = file.image_directory()?;
+    // First of all: its offsets count from the file's beginning.
+    let exif = tiff_metadata::begin(&spec.metadata, &mut directory, &mut warnings)?;
     let strips = write_strips(spec, rows, &mut directory)?;
     write_tags(spec, &strips, &mut directory)?;
+    tiff_metadata::end(&spec.metadata, exif, &mut directory)?;
     directory.finish()?;
-    Ok(())
+    Ok(warnings)
 }
 
 fn write_strips<K: TiffKind>(
@@ -230,14 +228,6 @@ fn write_tags<K: TiffKind>(
     file.write_tag(Tag::YResolution, Rational { n: 1, d: 1 })?;
     file.write_tag(Tag::StripOffsets, K::convert_slice(&strips.offsets))?;
     file.write_tag(Tag::StripByteCounts, K::convert_slice(&strips.byte_counts))?;
-    if let Some(icc) = &spec.metadata.icc {
-        // The crate would call it BYTE; readers look for UNDEFINED.
-        let profile = file.write_entry_bytes(Type::UNDEFINED, icc)?;
-        file.extend_from(&Directory::from_iter([(Tag::IccProfile, profile)]));
-        if icc.len() % 2 == 1 {
-            file.write_data(0u8)?;
-        }
-    }
     Ok(())
 }
 
@@ -256,8 +246,7 @@ fn most_compressed_bytes(raw: u64) -> u64 {
 fn most_file_bytes(spec: &SinkSpec) -> u64 {
     let raw = spec.layout.row_bytes(spec.size.width) as u64 * u64::from(spec.size.height);
     let strips = u64::from(spec.size.height.div_ceil(rows_per_strip(spec)));
-    let icc = spec.metadata.icc.as_ref().map_or(0, Vec::len) as u64;
-    most_compressed_bytes(raw) + strips * (64 + STRIP_PLACE_BYTES) + icc
+    most_compressed_bytes(raw) + strips * (64 + STRIP_PLACE_BYTES) + spec.metadata.bytes()
 }
 
 /// Offset and length of a strip, in the larger form.

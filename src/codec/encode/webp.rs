@@ -1,4 +1,4 @@
-//! Owns WebP files: libwebp's picture, with profile and EXIF muxed around it. Holds the whole picture, because
+//! Owns WebP files: libwebp's picture, with profile, EXIF and XMP muxed around it. Holds the whole picture, because
 //! libwebp does.
 
 use std::io::{self, Write};
@@ -67,34 +67,45 @@ fn compress(spec: &SinkSpec, picture: &[u8], layout: PixelLayout) -> Result<WebP
 const FLAG_ICC: u8 = 0x20;
 const FLAG_ALPHA: u8 = 0x10;
 const FLAG_EXIF: u8 = 0x08;
+const FLAG_XMP: u8 = 0x04;
 
 /// Bytes of `RIFF`, the length and `WEBP`.
 const RIFF_HEADER_BYTES: usize = 12;
 
 /// Writes libwebp's file as it is, or its chunks with profile and EXIF in the order that the format demands.
 fn write(out: &mut Output, coded: &[u8], size: Size, metadata: &Carried) -> io::Result<Vec<String>> {
-    if metadata.icc.is_none() && metadata.exif.is_none() {
+    let mut warnings = Vec::new();
+    if metadata.iptc.is_some() {
+        warnings.push("webp: IPTC was not carried: the format has no place for it".to_owned());
+    }
+    if [&metadata.icc, &metadata.exif, &metadata.xmp]
+        .iter()
+        .all(|part| part.is_none())
+    {
         out.write_all(coded)?;
-        return Ok(Vec::new());
+        return Ok(warnings);
     }
     let (image, alpha) = image_chunks(coded)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "libwebp's file is not whole"))?;
     let (icc, exif) = (metadata.icc.as_deref(), metadata.exif.as_deref());
-    let flags =
-        icc.map_or(0, |_| FLAG_ICC) | exif.map_or(0, |_| FLAG_EXIF) | if alpha { FLAG_ALPHA } else { 0 };
+    let xmp = metadata.xmp.as_deref();
+    let flags = icc.map_or(0, |_| FLAG_ICC)
+        | exif.map_or(0, |_| FLAG_EXIF)
+        | xmp.map_or(0, |_| FLAG_XMP)
+        | if alpha { FLAG_ALPHA } else { 0 };
     let mut canvas = [0; 10];
     canvas[0] = flags;
     canvas[4..7].copy_from_slice(&(size.width - 1).to_le_bytes()[..3]);
     canvas[7..10].copy_from_slice(&(size.height - 1).to_le_bytes()[..3]);
 
     let chunk_bytes = |data: &[u8]| 8 + data.len().next_multiple_of(2);
-    let riff_bytes =
-        4 + chunk_bytes(&canvas) + icc.map_or(0, chunk_bytes) + image.len() + exif.map_or(0, chunk_bytes);
+    let carried: usize = [icc, exif, xmp].into_iter().flatten().map(chunk_bytes).sum();
+    let riff_bytes = 4 + chunk_bytes(&canvas) + image.len() + carried;
     let Ok(riff_bytes) = u32::try_from(riff_bytes) else {
         out.write_all(coded)?;
-        return Ok(vec![
-            "webp: ICC profile and EXIF were not carried: the file would exceed 4 GiB".to_owned(),
-        ]);
+        let warning = "webp: ICC profile, EXIF and XMP were not carried: the file would exceed 4 GiB";
+        warnings.push(warning.to_owned());
+        return Ok(warnings);
     };
     out.write_all(b"RIFF")?;
     out.write_all(&riff_bytes.to_le_bytes())?;
@@ -107,7 +118,10 @@ fn write(out: &mut Output, coded: &[u8], size: Size, metadata: &Carried) -> io::
     if let Some(exif) = exif {
         write_chunk(out, *b"EXIF", exif)?;
     }
-    Ok(Vec::new())
+    if let Some(xmp) = xmp {
+        write_chunk(out, *b"XMP ", xmp)?;
+    }
+    Ok(warnings)
 }
 
 /// A chunk; even in length, as RIFF wants it. Its length fits: the whole file's was checked.

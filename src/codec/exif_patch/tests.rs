@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::size::Size;
 
 const MAKER_NOTE: &[u8] = b"MAKER\0\x01\x02\x03offsets inside";
 const LATITUDE: &[u8] = b"latitude: 3 x 8 bytes...";
@@ -123,8 +124,12 @@ fn phone(little: bool) -> Vec<u8> {
     builder.bytes
 }
 
+fn enlarged(size: Size) -> Turn {
+    Turn::new(1, Size::new(4000, 3000), size)
+}
+
 fn patched(mut exif: Vec<u8>, size: Size, place: Place) -> Vec<u8> {
-    patch(&mut exif, size, place).expect("well-formed");
+    patch(&mut exif, enlarged(size), place).expect("well-formed");
     exif
 }
 
@@ -241,7 +246,7 @@ fn directories_that_are_one_and_the_same_are_refused_and_not_followed() {
         let mut builder = Builder::new(true);
         builder.directory(&[(tag, LONG, 1, &[8, 0, 0, 0])], next);
         assert_eq!(
-            patch(&mut builder.bytes, Size::new(8, 8), Place::Erase),
+            patch(&mut builder.bytes, enlarged(Size::new(8, 8)), Place::Erase),
             Err(Malformed),
             "{tag:x}"
         );
@@ -255,7 +260,10 @@ fn a_place_whose_values_claim_to_lie_in_the_maker_note_does_not_destroy_it() {
     let mut hostile = exif.clone();
     let entry = find(&hostile, &(find(&exif, LATITUDE).unwrap() as u32).to_le_bytes()).unwrap();
     hostile[entry..entry + 4].copy_from_slice(&at.to_le_bytes());
-    assert_eq!(patch(&mut hostile, Size::new(8, 8), Place::Erase), Err(Malformed));
+    assert_eq!(
+        patch(&mut hostile, enlarged(Size::new(8, 8)), Place::Erase),
+        Err(Malformed)
+    );
     assert!(find(&hostile, MAKER_NOTE).is_some());
 }
 
@@ -266,7 +274,7 @@ fn a_block_cut_off_anywhere_is_patched_or_refused() {
         for length in 0..exif.len() {
             for place in [Place::Keep, Place::Erase] {
                 let mut cut = exif[..length].to_vec();
-                let _ = patch(&mut cut, Size::new(8, 8), place);
+                let _ = patch(&mut cut, enlarged(Size::new(8, 8)), place);
                 assert_eq!(cut.len(), length);
             }
         }
@@ -282,7 +290,7 @@ proptest! {
         if bytes.len() > 16 {
             bytes[..8].copy_from_slice(header);
         }
-        let _ = patch(&mut bytes, Size::new(70_000, 8), if erase { Place::Erase } else { Place::Keep });
+        let _ = patch(&mut bytes, enlarged(Size::new(70_000, 8)), if erase { Place::Erase } else { Place::Keep });
     }
 
     #[test]
@@ -308,7 +316,7 @@ proptest! {
             let entry = block.find(&details, tag::MAKER_NOTE).ok_or(Malformed)?;
             Ok(block.outside_value(entry))
         });
-        let outcome = patch(&mut exif, Size::new(70_000, 8), if erase { Place::Erase } else { Place::Keep });
+        let outcome = patch(&mut exif, enlarged(Size::new(70_000, 8)), if erase { Place::Erase } else { Place::Keep });
         prop_assert_eq!(exif.len(), length);
         if outcome.is_ok() && details == Ok(Some(spared.clone())) {
             prop_assert_eq!(&exif[spared], MAKER_NOTE);

@@ -15,7 +15,7 @@ use std::io::{self, Read, Seek};
 
 use super::layout::SourceFormat;
 use crate::size::Size;
-use stream::Stream;
+pub(super) use stream::Stream;
 
 /// Row buffers, tables and dictionaries that every decoder holds, whatever the picture's size.
 const DECODER_BASE_BYTES: u64 = 1 << 20;

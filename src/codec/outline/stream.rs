@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
 use super::Flaw;
 
 /// A buffered file that knows where it is and where it ends.
-pub(super) struct Stream<R> {
+pub(in crate::codec) struct Stream<R> {
     inner: BufReader<R>,
     at: u64,
     len: u64,
@@ -13,7 +13,7 @@ pub(super) struct Stream<R> {
 
 impl<R: Read + Seek> Stream<R> {
     /// A file at its beginning, `len` bytes long.
-    pub(super) fn new(file: R, len: u64) -> Self {
+    pub(in crate::codec) fn new(file: R, len: u64) -> Self {
         Self {
             inner: BufReader::with_capacity(1 << 16, file),
             at: 0,
@@ -22,56 +22,56 @@ impl<R: Read + Seek> Stream<R> {
     }
 
     /// Bytes from the beginning.
-    pub(super) fn at(&self) -> u64 {
+    pub(in crate::codec) fn at(&self) -> u64 {
         self.at
     }
 
     /// Bytes of the file.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::codec) fn len(&self) -> u64 {
         self.len
     }
 
     /// The next bytes.
-    pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Flaw> {
+    pub(in crate::codec) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Flaw> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
     /// The next bytes, as many as there is room for.
-    pub(super) fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Flaw> {
+    pub(in crate::codec) fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Flaw> {
         self.inner.read_exact(bytes).map_err(flaw)?;
         self.at += bytes.len() as u64;
         Ok(())
     }
 
     /// The next byte.
-    pub(super) fn byte(&mut self) -> Result<u8, Flaw> {
+    pub(in crate::codec) fn byte(&mut self) -> Result<u8, Flaw> {
         Ok(u8::from_be_bytes(self.bytes()?))
     }
 
     /// The next two bytes, the higher one first.
-    pub(super) fn u16_be(&mut self) -> Result<u16, Flaw> {
+    pub(in crate::codec) fn u16_be(&mut self) -> Result<u16, Flaw> {
         Ok(u16::from_be_bytes(self.bytes()?))
     }
 
     /// The next four bytes, the highest one first.
-    pub(super) fn u32_be(&mut self) -> Result<u32, Flaw> {
+    pub(in crate::codec) fn u32_be(&mut self) -> Result<u32, Flaw> {
         Ok(u32::from_be_bytes(self.bytes()?))
     }
 
     /// The next four bytes, the lowest one first.
-    pub(super) fn u32_le(&mut self) -> Result<u32, Flaw> {
+    pub(in crate::codec) fn u32_le(&mut self) -> Result<u32, Flaw> {
         Ok(u32::from_le_bytes(self.bytes()?))
     }
 
     /// Leaves out so many bytes, which must be there.
-    pub(super) fn skip(&mut self, count: u64) -> Result<(), Flaw> {
+    pub(in crate::codec) fn skip(&mut self, count: u64) -> Result<(), Flaw> {
         self.seek_to(self.at.saturating_add(count))
     }
 
     /// Goes to a place in the file.
-    pub(super) fn seek_to(&mut self, at: u64) -> Result<(), Flaw> {
+    pub(in crate::codec) fn seek_to(&mut self, at: u64) -> Result<(), Flaw> {
         if at > self.len {
             return Err(Flaw::Short);
         }
@@ -83,7 +83,7 @@ impl<R: Read + Seek> Stream<R> {
     }
 
     /// Goes behind the next byte of that value.
-    pub(super) fn skip_past(&mut self, byte: u8) -> Result<(), Flaw> {
+    pub(in crate::codec) fn skip_past(&mut self, byte: u8) -> Result<(), Flaw> {
         let skipped = self.inner.skip_until(byte).map_err(Flaw::Io)?;
         self.at += skipped as u64;
         if skipped == 0 { Err(Flaw::Short) } else { Ok(()) }

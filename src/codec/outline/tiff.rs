@@ -191,7 +191,6 @@ struct Page {
     offsets: Option<Entry>,
     lengths: Option<Entry>,
     has_sub_pictures: bool,
-    has_exif: bool,
     is_dng: bool,
 }
 
@@ -232,7 +231,6 @@ impl Page {
                         273 | 324 => page.offsets = Some(*entry),
                         279 | 325 => page.lengths = Some(*entry),
                         330 => page.has_sub_pictures = true,
-                        34_665 => page.has_exif = true,
                         50_706 => page.is_dng = true,
                         _ => {}
                     }
@@ -254,10 +252,6 @@ impl Page {
         outline.refusal = self.refusal();
         outline.premultiplied = self.extra_samples == 1;
         self.describe_bands(outline);
-        if self.has_exif {
-            let warning = "the EXIF data of a TIFF are not carried over";
-            outline.warnings.push(warning.to_owned());
-        }
     }
 
     /// How much of the picture comes at once, and what its decoder holds besides.

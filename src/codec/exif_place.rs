@@ -1,0 +1,216 @@
+//! Owns EXIF inside of a TIFF: the block lies at the beginning of the file, so that every offset in it counts from
+//! where it did, also those that only a MakerNote's maker knows. Never moves a value; turns the byte order around
+//! where the file has the other one.
+
+use std::ops::Range;
+
+use super::exif::{is_of_a_picture, knows_its_order};
+use super::exif_patch::Malformed;
+
+const EXIF_DIRECTORY: u16 = 0x8769;
+const GPS_DIRECTORY: u16 = 0x8825;
+const INTEROPERABILITY_DIRECTORY: u16 = 0xa005;
+const MAKER_NOTE: u16 = 0x927c;
+
+/// Byte order, 42, offset of the first directory: the file has its own.
+pub(super) const HEADER_BYTES: usize = 8;
+
+const ENTRY_BYTES: usize = 12;
+
+/// A block as a TIFF holds it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// What follows the file's header.
+    pub(super) bytes: Vec<u8>,
+    /// Entries for the file's first directory, in this machine's byte order.
+    pub(super) entries: Vec<PlacedEntry>,
+    /// The MakerNote may be read in the wrong byte order.
+    pub(super) note_is_unsure: bool,
+}
+
+/// An entry whose value is in it or in the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PlacedEntry {
+    pub(super) tag: u16,
+    pub(super) kind: u16,
+    pub(super) count: u32,
+    pub(super) field: [u8; 4],
+}
+
+/// Makes a block ready for a TIFF in this machine's byte order.
+///
+/// # Errors
+/// [`Malformed`].
+pub(super) fn place(exif: &[u8]) -> Result<Placed, Malformed> {
+    let big_endian = match exif.first_chunk::<4>() {
+        Some([b'I', b'I', 42, 0]) => false,
+        Some([b'M', b'M', 0, 42]) => true,
+        _ => return Err(Malformed),
+    };
+    let turns = big_endian != cfg!(target_endian = "big");
+    let mut block = Block {
+        bytes: exif.to_vec(),
+        big_endian,
+        turned: Vec::new(),
+        note_is_unsure: false,
+    };
+    let first = block.u32(4)? as usize;
+    let mut entries = block.directory(first, turns)?;
+    let details = pointer(&entries, EXIF_DIRECTORY);
+    if let Some(at) = details {
+        let details = block.directory(at, turns)?;
+        if let Some(at) = pointer(&details, INTEROPERABILITY_DIRECTORY) {
+            block.directory(at, turns)?;
+        }
+    }
+    if let Some(at) = pointer(&entries, GPS_DIRECTORY) {
+        block.directory(at, turns)?;
+    }
+    entries.retain(|entry| is_of_a_picture(entry.tag) || matches!(entry.tag, EXIF_DIRECTORY | GPS_DIRECTORY));
+    // Readers rely on the order, and some writers do not.
+    entries.sort_by_key(|entry| entry.tag);
+    entries.dedup_by_key(|entry| entry.tag);
+    block.bytes.drain(..HEADER_BYTES);
+    Ok(Placed {
+        bytes: block.bytes,
+        entries,
+        note_is_unsure: block.note_is_unsure,
+    })
+}
+
+fn pointer(entries: &[PlacedEntry], tag: u16) -> Option<usize> {
+    let entry = entries.iter().find(|entry| entry.tag == tag)?;
+    let at = u32::from_ne_bytes(entry.field) as usize;
+    (at != 0).then_some(at)
+}
+
+struct Block {
+    bytes: Vec<u8>,
+    big_endian: bool,
+    /// What has changed its byte order: a second time would undo it.
+    turned: Vec<Range<usize>>,
+    note_is_unsure: bool,
+}
+
+impl Block {
+    fn field<const N: usize>(&self, at: usize) -> Result<[u8; N], Malformed> {
+        let bytes = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<N>);
+        bytes.copied().ok_or(Malformed)
+    }
+
+    fn u16(&self, at: usize) -> Result<u16, Malformed> {
+        let bytes = self.field(at)?;
+        Ok(if self.big_endian {
+            u16::from_be_bytes(bytes)
+        } else {
+            u16::from_le_bytes(bytes)
+        })
+    }
+
+    fn u32(&self, at: usize) -> Result<u32, Malformed> {
+        let bytes = self.field(at)?;
+        Ok(if self.big_endian {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        })
+    }
+
+    /// Reads a directory, and turns it and its values around if so wished. Its entries come out in this machine's
+    /// order. No other directory follows one of EXIF's, so that what would point to it stays: 0.
+    fn directory(&mut self, at: usize, turns: bool) -> Result<Vec<PlacedEntry>, Malformed> {
+        if at < HEADER_BYTES {
+            return Err(Malformed);
+        }
+        let count = usize::from(self.u16(at)?);
+        let end = at + 2 + count * ENTRY_BYTES;
+        let mut entries = Vec::with_capacity(count);
+        let mut values = Vec::new();
+        for from in (at + 2..end).step_by(ENTRY_BYTES) {
+            let (tag, kind, count) = (self.u16(from)?, self.u16(from + 2)?, self.u32(from + 4)?);
+            let width = width(kind);
+            let length = count as usize * bytes_each(kind);
+            let mut field = self.field::<4>(from + 8)?;
+            if length > 4 {
+                let begin = self.u32(from + 8)? as usize;
+                let value = begin..begin.checked_add(length).ok_or(Malformed)?;
+                if begin < HEADER_BYTES || value.end > self.bytes.len() {
+                    return Err(Malformed);
+                }
+                if tag == MAKER_NOTE {
+                    self.note_is_unsure = turns && !knows_its_order(&self.bytes[value.clone()]);
+                }
+                values.push((value, width));
+                field = (begin as u32).to_ne_bytes();
+            } else if turns {
+                reverse(&mut field, width);
+            }
+            entries.push(PlacedEntry {
+                tag,
+                kind,
+                count,
+                field,
+            });
+        }
+        if turns {
+            self.turn(at, &entries, values)?;
+        }
+        Ok(entries)
+    }
+
+    fn turn(
+        &mut self,
+        at: usize,
+        entries: &[PlacedEntry],
+        values: Vec<(Range<usize>, usize)>,
+    ) -> Result<(), Malformed> {
+        self.claim(at..at + 2 + entries.len() * ENTRY_BYTES)?;
+        for (value, width) in values {
+            if width > 1 {
+                self.claim(value.clone())?;
+                reverse(&mut self.bytes[value], width);
+            }
+        }
+        let mut directory = (entries.len() as u16).to_ne_bytes().to_vec();
+        for entry in entries {
+            directory.extend(entry.tag.to_ne_bytes());
+            directory.extend(entry.kind.to_ne_bytes());
+            directory.extend(entry.count.to_ne_bytes());
+            directory.extend(entry.field);
+        }
+        self.bytes[at..at + directory.len()].copy_from_slice(&directory);
+        Ok(())
+    }
+
+    /// Takes a range that nothing else has.
+    fn claim(&mut self, range: Range<usize>) -> Result<(), Malformed> {
+        let touches = |other: &Range<usize>| range.start < other.end && other.start < range.end;
+        if self.turned.iter().any(touches) {
+            return Err(Malformed);
+        }
+        self.turned.push(range);
+        Ok(())
+    }
+}
+
+/// Bytes of a value.
+fn bytes_each(kind: u16) -> usize {
+    match kind {
+        5 | 10 | 12 => 8,
+        _ => width(kind),
+    }
+}
+
+/// Bytes that belong together, in one order or the other.
+fn width(kind: u16) -> usize {
+    match kind {
+        3 | 8 => 2,
+        4 | 5 | 9..=11 | 13 => 4,
+        12 => 8,
+        _ => 1,
+    }
+}
+
+fn reverse(bytes: &mut [u8], width: usize) {
+    bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+}

@@ -1,0 +1,109 @@
+//! Owns finding a source's metadata that its decoder does not give: XMP, IPTC, EXIF where a format hides it, and
+//! what else lies in the file beside its picture. Never fails a picture: what is damaged is left out with a word.
+
+mod beside;
+mod jpeg;
+mod photoshop;
+mod png;
+mod tiff;
+mod webp;
+
+use std::fs::File;
+use std::path::Path;
+
+use super::layout::SourceFormat;
+use super::outline::{Flaw, Outline, Stream};
+use super::xmp;
+
+/// Most bytes of EXIF. Cameras write 64 kB, as JPEG holds no more; some programs put a preview into a MakerNote.
+pub(super) const EXIF_BYTES_MAX: usize = 4 << 20;
+
+/// Most bytes of IPTC: captions and keywords.
+const IPTC_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes of what is held while it is looked for: a packet as the file has it, and as it is read.
+pub(super) const WORK_BYTES: u64 = xmp::WORK_BYTES;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Where the decoder gives none.
+    pub(super) exif: Option<Vec<u8>>,
+    pub(super) xmp: Option<Vec<u8>>,
+    pub(super) iptc: Option<Vec<u8>>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Found {
+    fn warn(&mut self, what: impl Into<String>) {
+        self.warnings.push(what.into());
+    }
+
+    /// Takes a packet: the first one counts, and only if it can be read.
+    fn take_xmp(&mut self, packet: Vec<u8>) {
+        if self.xmp.is_some() {
+            return;
+        }
+        match xmp::said(&packet) {
+            Ok(_) => self.xmp = Some(packet),
+            Err(xmp::Malformed) => self.warn("the XMP is damaged and is not carried over"),
+        }
+    }
+
+    /// Takes records of IPTC, which begin with a marker.
+    fn take_iptc(&mut self, records: Vec<u8>) {
+        if records.first() == Some(&photoshop::RECORD) && records.len() <= IPTC_BYTES_MAX {
+            self.iptc.get_or_insert(records);
+        } else if !records.is_empty() {
+            self.warn("the IPTC records are damaged and are not carried over");
+        }
+    }
+}
+
+/// Looks through a file that was accepted. `exif` is what its decoder gave.
+pub(super) fn gather(
+    path: &Path,
+    file: &File,
+    format: SourceFormat,
+    outline: &Outline,
+    exif: Option<&[u8]>,
+) -> Found {
+    let mut found = Found::default();
+    let Ok(mut stream) = begin(file) else {
+        return found;
+    };
+    // A walk that ends early has found what there was before: the picture itself was looked at already.
+    let _ = match format {
+        SourceFormat::Jpeg => jpeg::gather(&mut stream, outline, &mut found),
+        SourceFormat::Png => png::gather(&mut stream, &mut found),
+        SourceFormat::Webp => webp::gather(&mut stream, &mut found),
+        SourceFormat::Tiff => tiff::gather(&mut stream, &mut found),
+        _ => Ok(()),
+    };
+    if let Some(exif) = exif.or(found.exif.as_deref()) {
+        let video = beside::live_photo(path, exif);
+        found.warnings.extend(video);
+    }
+    found
+}
+
+fn begin(file: &File) -> std::io::Result<Stream<&File>> {
+    use std::io::Seek as _;
+    let mut file = file;
+    file.rewind()?;
+    let bytes = file.metadata()?.len();
+    Ok(Stream::new(file, bytes))
+}
+
+/// So many bytes, if they are not more than `most`.
+fn bytes(stream: &mut Stream<&File>, count: u64, most: usize) -> Result<Option<Vec<u8>>, Flaw> {
+    let left = stream.len().saturating_sub(stream.at());
+    match usize::try_from(count) {
+        Ok(count) if count <= most && count as u64 <= left => {
+            let mut bytes = vec![0; count];
+            stream.fill(&mut bytes)?;
+            Ok(Some(bytes))
+        }
+        _ => Ok(None),
+    }
+}
