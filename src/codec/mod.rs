@@ -3,6 +3,7 @@
 
 mod bands;
 mod color;
+mod convert;
 mod decoder;
 mod encode;
 mod ending;
@@ -15,6 +16,7 @@ mod layout;
 mod metadata;
 mod outline;
 mod probe;
+mod raw;
 #[cfg(test)]
 mod read_tests;
 mod sequence;
