@@ -15,6 +15,7 @@ mod guard;
 mod layout;
 mod metadata;
 mod outline;
+mod picture;
 mod probe;
 mod raw;
 #[cfg(test)]

@@ -18,8 +18,8 @@ use super::layout::{Channels, Depth, PixelLayout};
 use super::raw::{Model, RawLayout, Sample};
 use profile::{Evaluator, Gamut, Verdict};
 
-pub(super) use named::{grey_profile_of_png, is_hdr, profile_of, profile_of_png};
-pub(super) use rows::Converter;
+pub(super) use named::{grey_profile_of_png, is_hdr, is_known, profile_of, profile_of_png};
+pub(super) use rows::{Converter, Unconvertible};
 
 /// Most that tables of a conversion take while they are made: two grids of 17⁴ colours of ink, curves of 65,536
 /// steps for three channels and back.
@@ -89,14 +89,23 @@ impl Plan {
         matches!(self.way, Way::Keep) && self.raw.plain() == Some(self.layout)
     }
 
-    /// Most bytes that converting rows of such a width holds.
+    /// Bytes that the plan holds, before and while it is followed.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        let fitting = self.icc.as_ref().map_or(0, Vec::len) as u64;
+        match self.way {
+            Way::Keep => fitting,
+            Way::Curves(_) | Way::Managed(..) => fitting + PROFILE_GROWTH * self.profile_bytes,
+        }
+    }
+
+    /// Most bytes that converting rows of such a width holds besides.
     pub(super) fn work_bytes(&self, width: u32) -> u64 {
         if self.keeps() {
             return 0;
         }
         let tables = match self.way {
             Way::Keep => 0,
-            Way::Curves(_) | Way::Managed(..) => TABLES_BYTES + PROFILE_GROWTH * self.profile_bytes,
+            Way::Curves(_) | Way::Managed(..) => TABLES_BYTES,
         };
         tables + Converter::row_bytes(self.raw, width)
     }

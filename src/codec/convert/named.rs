@@ -18,16 +18,13 @@ pub(in crate::codec) fn is_hdr(transfer: u8) -> bool {
 /// The profile for CICP code points. `None` for sRGB, which needs none, and for what is unknown or HDR.
 pub(in crate::codec) fn profile_of(primaries: u8, transfer: u8) -> Option<Vec<u8>> {
     let (name, white, points) = primaries_of(primaries)?;
-    let (curve_name, curve) = match transfer {
-        // Written as for video, looked at as on the web: no player and no browser makes a difference.
-        1 | 6 | 13..=15 => ("", srgb_curve()),
-        4 => (" (gamma 2.2)", curve_from_gamma(2.2)),
-        5 => (" (gamma 2.8)", curve_from_gamma(2.8)),
-        8 => (" (linear)", ToneReprCurve::Lut(Vec::new())),
-        17 => (" (gamma 2.6)", curve_from_gamma(2.6)),
-        _ => return None,
-    };
+    let (curve_name, curve) = curve_of(transfer)?;
     encoded_unless_srgb(&of(white, points, curve, &format!("{name}{curve_name}")))
+}
+
+/// Whether [`profile_of`] knows such code points: if it gives none for them, they are sRGB.
+pub(in crate::codec) fn is_known(primaries: u8, transfer: u8) -> bool {
+    primaries_of(primaries).is_some() && curve_of(transfer).is_some()
 }
 
 /// Gamma as PNG's gAMA has it, times 100,000, and the chromaticities of cHRM: white, red, green, blue, x and y,
@@ -70,6 +67,18 @@ pub(in crate::codec) fn grey_profile_of_png(gamma: Option<u32>) -> Option<Vec<u8
     }
     let grey = ColorProfile::new_gray_with_gamma(exponent);
     encoded(&described(grey, &format!("Grey, gamma {exponent:.2}")))
+}
+
+fn curve_of(transfer: u8) -> Option<(&'static str, ToneReprCurve)> {
+    Some(match transfer {
+        // Written as for video, looked at as on the web: no player and no browser makes a difference.
+        1 | 6 | 13..=15 => ("", srgb_curve()),
+        4 => (" (gamma 2.2)", curve_from_gamma(2.2)),
+        5 => (" (gamma 2.8)", curve_from_gamma(2.8)),
+        8 => (" (linear)", ToneReprCurve::Lut(Vec::new())),
+        17 => (" (gamma 2.6)", curve_from_gamma(2.6)),
+        _ => return None,
+    })
 }
 
 /// x and y of three lights.

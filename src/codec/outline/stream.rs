@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
 use super::Flaw;
 
 /// A buffered file that knows where it is and where it ends.
-pub(super) struct Stream<R> {
+pub(in crate::codec) struct Stream<R> {
     inner: BufReader<R>,
     at: u64,
     len: u64,
@@ -13,7 +13,7 @@ pub(super) struct Stream<R> {
 
 impl<R: Read + Seek> Stream<R> {
     /// A file at its beginning, `len` bytes long.
-    pub(super) fn new(file: R, len: u64) -> Self {
+    pub(in crate::codec) fn new(file: R, len: u64) -> Self {
         Self {
             inner: BufReader::with_capacity(1 << 16, file),
             at: 0,
@@ -27,7 +27,7 @@ impl<R: Read + Seek> Stream<R> {
     }
 
     /// Bytes of the file.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::codec) fn len(&self) -> u64 {
         self.len
     }
 
@@ -39,7 +39,7 @@ impl<R: Read + Seek> Stream<R> {
     }
 
     /// The next bytes, as many as there is room for.
-    pub(super) fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Flaw> {
+    pub(in crate::codec) fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Flaw> {
         self.inner.read_exact(bytes).map_err(flaw)?;
         self.at += bytes.len() as u64;
         Ok(())
@@ -71,7 +71,7 @@ impl<R: Read + Seek> Stream<R> {
     }
 
     /// Goes to a place in the file.
-    pub(super) fn seek_to(&mut self, at: u64) -> Result<(), Flaw> {
+    pub(in crate::codec) fn seek_to(&mut self, at: u64) -> Result<(), Flaw> {
         if at > self.len {
             return Err(Flaw::Short);
         }
