@@ -28,7 +28,10 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
     (
         &[
             "image",
+            "flate2",
+            "fax",
             "jpeg_encoder",
+            "moxcms",
             "png",
             "tiff",
             "webp",

@@ -1,13 +1,12 @@
 //! Owns the choice of a decoder and what its rows look like. Never reads a pixel.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
-use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
+use image::error::ImageFormatHint;
 use image::{ColorType, ImageDecoder, ImageError, Limits};
 
 use super::layout::{Channels, Depth, PixelLayout, SourceFormat};
@@ -30,20 +29,16 @@ pub(super) fn new<'a>(
         // It takes in profiles and texts at once, so that limits set later would come too late.
         SourceFormat::Png => Box::new(PngDecoder::with_limits(file, bounds.clone())?),
         SourceFormat::Webp => Box::new(WebPDecoder::new(file)?),
-        SourceFormat::Tiff => Box::new(TiffDecoder::new(file)?),
+        // Read by its directories alone.
+        SourceFormat::Tiff => {
+            return Err(ImageError::Unsupported(
+                ImageFormatHint::Exact(image::ImageFormat::Tiff).into(),
+            ));
+        }
         SourceFormat::Bmp => Box::new(BmpDecoder::new(file)?),
     };
     decoder.set_limits(bounds)?;
     Ok(decoder)
-}
-
-/// A TIFF's ICC profile. Read by a decoder of its own, with limits of its own: the one for pixels refuses every
-/// value that is larger than the picture.
-pub(super) fn tiff_profile(file: &File) -> Option<Vec<u8>> {
-    let mut file = BufReader::new(file);
-    file.rewind().ok()?;
-    let mut decoder = tiff::decoder::Decoder::new(file).ok()?;
-    decoder.get_tag_u8_vec(tiff::tags::Tag::IccProfile).ok()
 }
 
 /// How the decoder's samples lie; `None` for floating-point ones.

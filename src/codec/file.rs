@@ -66,6 +66,27 @@ pub(super) struct Source {
     pub(super) outline: Outline,
 }
 
+impl Source {
+    /// The same file for one of its pictures: 0 is the first.
+    pub(super) fn page(&self, index: usize) -> io::Result<Self> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        let outline = match index.checked_sub(1).and_then(|at| self.outline.more.get(at)) {
+            Some(outline) => outline.clone(),
+            None => Outline {
+                more: Vec::new(),
+                ..self.outline.clone()
+            },
+        };
+        Ok(Self {
+            file,
+            format: self.format,
+            size: outline.size.unwrap_or(self.size),
+            outline,
+        })
+    }
+}
+
 /// Opens a source and looks at all that can be known without a decoder.
 pub(super) fn accept(path: &Path, limits: &DecodeLimits) -> Result<Source, CodecError> {
     let (mut file, file_bytes, kind) = match open_regular(path).map_err(|error| read_error(path, error))? {
@@ -82,16 +103,18 @@ pub(super) fn accept(path: &Path, limits: &DecodeLimits) -> Result<Source, Codec
     if let Some(Flaw::Io(error)) = flaw {
         return Err(read_error(path, error));
     }
-    if let Some(size) = outline.size {
-        check_size(path, size, limits)?;
+    for page in pages(&outline) {
+        if let Some(size) = page.size {
+            check_size(path, size, limits)?;
+        }
     }
-    if outline.pictures > 1 {
-        let (count, what) = (outline.pictures, plural(format));
-        let detail = format!("it holds {count} {what}; save the one you want as a file of its own");
-        return Err(unsupported(path, detail));
-    }
-    if let Some(refusal) = &outline.refusal {
-        return Err(unsupported(path, refusal));
+    check_sequence(path, format, &outline, limits)?;
+    for (index, page) in pages(&outline).enumerate() {
+        match &page.refusal {
+            Some(refusal) if index == 0 => return Err(unsupported(path, refusal)),
+            Some(refusal) => return Err(unsupported(path, format!("of page {}, {refusal}", index + 1))),
+            None => {}
+        }
     }
     match (flaw, outline.size) {
         (Some(Flaw::Damaged(detail)), _) => Err(unreadable(path, detail)),
@@ -101,7 +124,9 @@ pub(super) fn accept(path: &Path, limits: &DecodeLimits) -> Result<Source, Codec
         )),
         (None, None) => Err(unreadable(path, "its header gives no size")),
         (None, Some(size)) => {
-            check_bytes(path, size, outline.work_bytes, limits)?;
+            for page in pages(&outline) {
+                check_bytes(path, page.size.unwrap_or(size), page.work_bytes, limits)?;
+            }
             file.seek(SeekFrom::Start(0))
                 .map_err(|error| read_error(path, error))?;
             Ok(Source {
@@ -114,12 +139,38 @@ pub(super) fn accept(path: &Path, limits: &DecodeLimits) -> Result<Source, Codec
     }
 }
 
-fn plural(format: SourceFormat) -> &'static str {
-    if format == SourceFormat::Tiff {
-        "pages"
-    } else {
-        "frames"
+/// The first picture and the pages after it.
+fn pages(outline: &Outline) -> impl Iterator<Item = &Outline> {
+    std::iter::once(outline).chain(&outline.more)
+}
+
+/// Refuses more pictures than allowed, and those of which only the first would be read.
+fn check_sequence(
+    path: &Path,
+    format: SourceFormat,
+    outline: &Outline,
+    limits: &DecodeLimits,
+) -> Result<(), CodecError> {
+    let count = outline.pictures;
+    if count > 1 && format != SourceFormat::Tiff {
+        let detail = format!("it holds {count} frames; save the one you want as a file of its own");
+        return Err(unsupported(path, detail));
     }
+    if count > u64::from(limits.frames) {
+        let most = limits.frames;
+        let detail = format!("it holds {count} pages, and at most {most} are allowed");
+        return Err(too_large(path, detail));
+    }
+    let pixels = pages(outline)
+        .filter_map(|page| page.size)
+        .fold(0u64, |sum, size| sum.saturating_add(size.pixels()));
+    if count > 1 && pixels > limits.sequence_pixels {
+        let (has, most) = (millions(pixels), millions(limits.sequence_pixels));
+        let detail =
+            format!("its {count} pages are {has} million pixels, and at most {most} million are allowed");
+        return Err(too_large(path, detail));
+    }
+    Ok(())
 }
 
 fn check_size(path: &Path, size: Size, limits: &DecodeLimits) -> Result<(), CodecError> {

@@ -5,6 +5,7 @@ mod bands;
 #[cfg(test)]
 mod carry_tests;
 mod color;
+mod convert;
 mod decoder;
 mod encode;
 mod ending;
@@ -18,7 +19,9 @@ mod guard;
 mod layout;
 mod metadata;
 mod outline;
+mod picture;
 mod probe;
+mod raw;
 #[cfg(test)]
 mod read_tests;
 mod sequence;

@@ -1,20 +1,13 @@
 //! Owns what a file's header says, read under limits before any large allocation. Never decodes a pixel.
 
-use std::io::Read;
 use std::path::Path;
 
-use image::{ImageDecoder, ImageError};
-
 use super::color;
-use super::decoder;
 use super::error::CodecError;
-use super::exif;
-use super::file::{self, Source};
-use super::gather;
-use super::guard::{Panicked, fenced};
-use super::layout::{Channels, PixelLayout, SourceFormat};
+use super::file;
+use super::layout::{PixelLayout, SourceFormat};
+use super::picture;
 use super::sequence::{Page, Sequence};
-use super::source;
 use crate::report::InputFacts;
 use crate::size::Size;
 
@@ -27,6 +20,10 @@ pub struct DecodeLimits {
     pub pixels: u64,
     /// Most bytes that decoding may hold.
     pub decode_bytes: u64,
+    /// Most pictures in a file: frames of an animation, pages of a document.
+    pub frames: u32,
+    /// Most pixels of all pictures of a file together.
+    pub sequence_pixels: u64,
 }
 
 impl Default for DecodeLimits {
@@ -35,6 +32,8 @@ impl Default for DecodeLimits {
             side_px: 50_000,
             pixels: 500_000_000,
             decode_bytes: 4 << 30,
+            frames: 2_000,
+            sequence_pixels: 2_000_000_000,
         }
     }
 }
@@ -48,7 +47,7 @@ pub struct ImageHeader {
     pub stored: Size,
     /// Samples as [`open`](super::open) gives them.
     pub layout: PixelLayout,
-    /// Bits of a sample in the file: 1, 2, 4, 8, 16.
+    /// Bits of a sample in the file: 1 to 64.
     pub stored_bits: u8,
     /// EXIF orientation, 1..=8; 1 where there is none.
     pub orientation: u8,
@@ -108,133 +107,36 @@ impl ImageHeader {
 /// # Errors
 /// [`CodecError`]: everything that can be known to be wrong without decoding.
 pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecError> {
-    let found = file::accept(path, limits)?;
-    let mut facts = decoder_facts(path, &found, limits)?;
-    let mut warnings = found.outline.warnings.clone();
-    let icc = facts
-        .icc
-        .take()
-        .filter(|icc| match misfit(icc, facts.layout.channels) {
-            Some(warning) => {
-                warnings.push(warning);
-                false
-            }
-            None => true,
-        });
-    let exif = facts.exif.take().and_then(|exif| {
-        let tiff = exif::tiff_structure(exif);
-        if tiff.is_none() {
-            warnings.push("the EXIF data are damaged and are not carried over".to_owned());
-        }
-        tiff
-    });
-    let more = gather::gather(path, &found.file, found.format, &found.outline, exif.as_deref());
-    warnings.extend(more.warnings);
-    let (exif, xmp, iptc) = (exif.or(more.exif), more.xmp, more.iptc);
-    let metadata_bytes = metadata_bytes([&icc, &exif, &xmp, &iptc]);
-    let orientation = facts
-        .orientation
-        .or_else(|| exif.as_deref().and_then(exif::orientation))
-        .unwrap_or(1);
-    let rows_held = source::rows_held(found.size, orientation, found.outline.band_rows);
-    let row_bytes = facts.layout.row_bytes(found.size.width) as u64;
-    let decode_bytes = row_bytes
-        .saturating_mul(rows_held.into())
-        .saturating_add(found.outline.work_bytes)
-        .saturating_add(metadata_bytes);
-    file::check_bytes(path, found.size, decode_bytes, limits)?;
+    let source = file::accept(path, limits)?;
+    let known = picture::know(path, &source, limits)?;
+    let mut pictures = known.pictures.into_iter();
+    let Some(first) = pictures.next() else {
+        return Err(file::unreadable(path, "it holds no picture"));
+    };
+    let pages: Vec<Page> = pictures
+        .map(|picture| Page {
+            size: picture.size,
+            layout: picture.plan.layout,
+            orientation: picture.orientation,
+            icc: picture.plan.icc,
+        })
+        .collect();
     Ok(ImageHeader {
-        format: found.format,
-        stored: found.size,
-        layout: facts.layout,
-        stored_bits: found.outline.stored_bits,
-        orientation,
-        icc,
-        exif,
-        xmp,
-        iptc,
-        sequence: Sequence::Single,
-        warnings,
-        decode_bytes,
+        format: source.format,
+        stored: first.size,
+        layout: first.plan.layout,
+        stored_bits: source.outline.stored_bits,
+        orientation: first.orientation,
+        icc: first.plan.icc,
+        exif: known.exif,
+        xmp: known.xmp,
+        iptc: known.iptc,
+        sequence: if pages.is_empty() {
+            Sequence::Single
+        } else {
+            Sequence::Pages(pages)
+        },
+        warnings: known.warnings,
+        decode_bytes: known.decode_bytes,
     })
-}
-
-/// What metadata take while the picture is decoded: themselves, and what patching them takes besides.
-fn metadata_bytes(held: [&Option<Vec<u8>>; 4]) -> u64 {
-    let [_, _, xmp, _] = held;
-    let work = if xmp.is_some() { gather::WORK_BYTES } else { 0 };
-    let bytes: usize = held.into_iter().flatten().map(Vec::len).sum();
-    bytes as u64 + work
-}
-
-/// What only a decoder tells: it inflates profiles, joins them from segments and decides how rows come out.
-struct DecoderFacts {
-    layout: PixelLayout,
-    icc: Option<Vec<u8>>,
-    exif: Option<Vec<u8>>,
-    /// Where the format has a place of its own for it (TIFF).
-    orientation: Option<u8>,
-}
-
-fn decoder_facts(path: &Path, source: &Source, limits: &DecodeLimits) -> Result<DecoderFacts, CodecError> {
-    // Of a JPEG only the headers: its decoder would take in the whole file.
-    let header_bytes = source.outline.header_end.unwrap_or(u64::MAX);
-    let read = fenced(|| -> Result<_, ImageError> {
-        let mut decoder = decoder::new(source.format, (&source.file).take(header_bytes), limits)?;
-        let orientation = match source.format {
-            SourceFormat::Tiff => Some(decoder.orientation()?.to_exif()),
-            _ => None,
-        };
-        let facts = (
-            decoder::size(&decoder),
-            decoder.color_type(),
-            orientation,
-            // What is wrong with a profile or with EXIF does not keep the picture from being read.
-            match source.format {
-                SourceFormat::Tiff => None,
-                _ => decoder.icc_profile().ok().flatten(),
-            },
-            decoder.exif_metadata().ok().flatten(),
-        );
-        Ok(facts)
-    });
-    let (size, color, orientation, mut icc, exif) = match read {
-        Ok(Ok(facts)) => facts,
-        Ok(Err(error)) => return Err(file::decoder_error(path, error)),
-        Err(Panicked) => return Err(file::unreadable(path, "its header is damaged")),
-    };
-    if size != source.size {
-        return Err(file::unreadable(path, "its headers contradict each other"));
-    }
-    if source.format == SourceFormat::Tiff {
-        icc = fenced(|| decoder::tiff_profile(&source.file)).ok().flatten();
-    }
-    let Some(layout) = decoder::layout(color) else {
-        let detail = "its samples are not 8- or 16-bit integers; save it as PNG or TIFF with 16 bits";
-        return Err(file::unsupported(path, detail));
-    };
-    Ok(DecoderFacts {
-        layout,
-        icc,
-        exif,
-        orientation,
-    })
-}
-
-/// Why a profile cannot be used for such samples.
-fn misfit(icc: &[u8], channels: Channels) -> Option<String> {
-    if !color::is_profile(icc) {
-        return Some("the ICC profile is damaged and is not carried over".to_owned());
-    }
-    if color::fits(icc, channels) {
-        return None;
-    }
-    let name = color::description(icc).unwrap_or_else(|| "without a name".to_owned());
-    let (its, pixels) = (
-        color::space(icc),
-        if channels.count() < 3 { "grey" } else { "RGB" },
-    );
-    Some(format!(
-        "the ICC profile ({name}) is for {its} and is not carried over: the pixels are {pixels}; colours may differ"
-    ))
 }

@@ -3,14 +3,18 @@
 //! They are decoded as they are asked for, a band at a time, where the format allows it. A picture that must be
 //! turned is decoded whole, and turned while rows are read from it: a turned copy would cost its size again.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use super::bands::{self, Bands, Trouble};
+use super::convert::{Converter, Plan};
 use super::error::CodecError;
 use super::file::{self, Source};
 use super::guard::{Panicked, fenced};
 use super::layout::{Depth, PixelLayout};
+use super::picture::{self, Picture};
 use super::probe::{DecodeLimits, ImageHeader};
+use super::raw::{Alpha, RawLayout};
 use crate::size::Size;
 
 /// Rows of an upright picture, top to bottom.
@@ -39,26 +43,65 @@ pub fn open(
     // Once more from the beginning: between header and pixels the file may have been replaced, and a JPEG that
     // is cut off decodes without complaint.
     let source = file::accept(path, limits)?;
-    let rows_held = rows_held(header.stored, header.orientation, source.outline.band_rows);
-    let row_bytes = header.layout.row_bytes(header.stored.width) as u64;
-    let more_bytes = row_bytes
-        .saturating_mul(rows_held.into())
-        .saturating_add(source.outline.work_bytes);
+    let known = picture::know(path, &source, limits)?;
+    let is_same = known.pictures.iter().enumerate().all(|(index, picture)| {
+        let page = header.page(index);
+        (picture.size, picture.plan.layout, picture.orientation) == (page.size, page.layout, page.orientation)
+    });
     // What was promised to the memory budget is kept too.
-    if (source.format, source.size) != (header.format, header.stored) || more_bytes > header.decode_bytes {
+    if source.format != header.format
+        || !is_same
+        || known.pictures.len() != header.sequence.pictures()
+        || known.decode_bytes > header.decode_bytes
+    {
         return Err(file::unreadable(path, CHANGED));
     }
-    Ok(Box::new(UprightRows {
-        path: path.to_owned(),
-        layout: header.layout,
-        stored: header.stored,
-        walk: Walk::new(Size::new(header.stored.width, rows_held), header.orientation),
-        size: header.upright(),
-        premultiplied: source.outline.premultiplied && header.layout.channels.has_alpha(),
-        rows_held,
-        state: State::Closed(source, limits.clone()),
-        next_row: 0,
-    }))
+    let mut pages = VecDeque::new();
+    for (index, picture) in known.pictures.into_iter().enumerate() {
+        let source = source
+            .page(index)
+            .map_err(|error| file::read_error(path, error))?;
+        pages.push_back(UprightRows::new(path, source, picture, limits));
+    }
+    match pages.pop_front() {
+        Some(first) if pages.is_empty() => Ok(Box::new(first)),
+        Some(first) => Ok(Box::new(PageRows {
+            size: first.size,
+            layout: first.layout,
+            page: first,
+            pages,
+        })),
+        None => Err(file::unreadable(path, CHANGED)),
+    }
+}
+
+/// The rows of all pages, one page after the other.
+struct PageRows {
+    /// Of the first.
+    size: Size,
+    layout: PixelLayout,
+    /// The one that is read.
+    page: UprightRows,
+    pages: VecDeque<UprightRows>,
+}
+
+impl RowSource for PageRows {
+    fn size(&self) -> Size {
+        self.size
+    }
+
+    fn layout(&self) -> PixelLayout {
+        self.layout
+    }
+
+    fn read_row(&mut self, row: &mut [u8]) -> Result<(), CodecError> {
+        if self.page.next_row == self.page.size.height
+            && let Some(next) = self.pages.pop_front()
+        {
+            self.page = next;
+        }
+        self.page.read_row(row)
+    }
 }
 
 const CHANGED: &str = "it changed while it was read";
@@ -74,16 +117,27 @@ pub(super) fn rows_held(stored: Size, orientation: u8, band_rows: u32) -> u32 {
 /// Where the pixels are.
 enum State {
     /// In the file.
-    Closed(Source, DecodeLimits),
-    /// On their way: a band of them, as stored, and the decoder of the others.
-    Decoding(Box<dyn Bands>, Vec<u8>),
+    Closed(Source, Plan, DecodeLimits),
+    /// On their way.
+    Decoding(Decoding),
     /// Handed out, or never got: no row comes any more.
     Over,
+}
+
+/// A picture that is being decoded.
+struct Decoding {
+    bands: Box<dyn Bands>,
+    /// A band of rows as stored.
+    held: Vec<u8>,
+    /// What becomes of a row, and the row before; `None` where it is given as it is.
+    converter: Option<(Converter, Vec<u8>)>,
 }
 
 /// A picture that is decoded while its upright rows are read.
 struct UprightRows {
     path: PathBuf,
+    /// As its decoder gives it.
+    raw: RawLayout,
     layout: PixelLayout,
     /// Columns × rows as stored.
     stored: Size,
@@ -91,7 +145,6 @@ struct UprightRows {
     size: Size,
     /// Through what is held.
     walk: Walk,
-    premultiplied: bool,
     rows_held: u32,
     state: State,
     next_row: u32,
@@ -109,11 +162,16 @@ impl RowSource for UprightRows {
     fn read_row(&mut self, row: &mut [u8]) -> Result<(), CodecError> {
         debug_assert_eq!(row.len(), self.layout.row_bytes(self.size.width));
         // A failure leaves it over: what a decoder would give after one is not the picture.
-        let (mut bands, mut held) = match std::mem::replace(&mut self.state, State::Over) {
-            State::Closed(source, limits) => self.begin(source, &limits)?,
-            State::Decoding(bands, held) => (bands, held),
+        let mut decoding = match std::mem::replace(&mut self.state, State::Over) {
+            State::Closed(source, plan, limits) => self.begin(source, plan, &limits)?,
+            State::Decoding(decoding) => decoding,
             State::Over => return Err(file::unreadable(&self.path, "it has no more rows")),
         };
+        let Decoding {
+            bands,
+            held,
+            converter,
+        } = &mut decoding;
         let whole = self.rows_held == self.stored.height;
         let line = if whole {
             self.next_row
@@ -122,28 +180,51 @@ impl RowSource for UprightRows {
         };
         if line == 0 {
             let left = self.stored.height - if whole { 0 } else { self.next_row };
-            held.truncate(left as usize * self.layout.row_bytes(self.stored.width));
-            self.attempt(|| bands.read(&mut held))?;
+            held.truncate(left as usize * self.raw.row_bytes(self.stored.width));
+            self.attempt(|| bands.read(held))?;
         }
-        self.walk
-            .copy_row(&held, self.layout.bytes_per_pixel(), line, row);
-        if self.premultiplied {
-            divide_by_alpha(row, self.layout);
+        let pixel_bytes = self.raw.bytes_per_pixel();
+        if let Some((converter, raw)) = converter {
+            self.walk.copy_row(held, pixel_bytes, line, raw);
+            self.attempt(|| Ok(converter.convert(raw, row)?))?;
+        } else {
+            self.walk.copy_row(held, pixel_bytes, line, row);
+            if self.raw.alpha == Alpha::Premultiplied {
+                divide_by_alpha(row, self.layout);
+            }
         }
         self.next_row += 1;
         // After the last row the memory goes: the encoder may still need some for a while.
         if self.next_row < self.size.height {
-            self.state = State::Decoding(bands, held);
+            self.state = State::Decoding(decoding);
         }
         Ok(())
     }
 }
 
 impl UprightRows {
-    /// The decoder, and room for what is held of the picture.
-    fn begin(&self, source: Source, limits: &DecodeLimits) -> Result<(Box<dyn Bands>, Vec<u8>), CodecError> {
+    fn new(path: &Path, source: Source, picture: Picture, limits: &DecodeLimits) -> Self {
+        let (stored, orientation) = (picture.size, picture.orientation);
+        Self {
+            path: path.to_owned(),
+            raw: picture.plan.raw(),
+            layout: picture.plan.layout,
+            stored,
+            walk: Walk::new(Size::new(stored.width, picture.rows_held), orientation),
+            size: match orientation {
+                5..=8 => Size::new(stored.height, stored.width),
+                _ => stored,
+            },
+            rows_held: picture.rows_held,
+            state: State::Closed(source, picture.plan, limits.clone()),
+            next_row: 0,
+        }
+    }
+
+    /// The decoder, room for what is held of the picture, and the tables that change its colours.
+    fn begin(&self, source: Source, plan: Plan, limits: &DecodeLimits) -> Result<Decoding, CodecError> {
         let bytes = self
-            .layout
+            .raw
             .row_bytes(self.stored.width)
             .saturating_mul(self.rows_held as usize);
         let mut held = Vec::new();
@@ -152,8 +233,18 @@ impl UprightRows {
             return Err(file::too_large(&self.path, detail));
         }
         held.resize(bytes, 0);
-        let bands = self.attempt(|| bands::open(source, self.layout, limits))?;
-        Ok((bands, held))
+        let bands = self.attempt(|| bands::open(source, self.raw, limits))?;
+        let converter = if plan.keeps() {
+            None
+        } else {
+            let converter = self.attempt(|| Ok(Converter::new(plan, self.size.width)?))?;
+            Some((converter, vec![0; self.raw.row_bytes(self.size.width)]))
+        };
+        Ok(Decoding {
+            bands,
+            held,
+            converter,
+        })
     }
 
     /// Lets a decoder work.
@@ -161,6 +252,7 @@ impl UprightRows {
         match fenced(work) {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(Trouble::Changed)) => Err(file::unreadable(&self.path, CHANGED)),
+            Ok(Err(Trouble::Colors)) => Err(file::unreadable(&self.path, "its colours cannot be converted")),
             Ok(Err(Trouble::Decoder(error))) => Err(file::decoder_error(&self.path, error)),
             Err(Panicked) => Err(file::unreadable(&self.path, "its pixels are damaged")),
         }
@@ -206,8 +298,12 @@ impl Walk {
             2 => self.gather::<2>(pixels, begin, row),
             3 => self.gather::<3>(pixels, begin, row),
             4 => self.gather::<4>(pixels, begin, row),
+            5 => self.gather::<5>(pixels, begin, row),
             6 => self.gather::<6>(pixels, begin, row),
-            _ => self.gather::<8>(pixels, begin, row),
+            8 => self.gather::<8>(pixels, begin, row),
+            10 => self.gather::<10>(pixels, begin, row),
+            12 => self.gather::<12>(pixels, begin, row),
+            _ => self.gather::<16>(pixels, begin, row),
         }
     }
 

@@ -15,24 +15,24 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::window::Window;
-use super::{Bands, Shape, Trouble};
+use super::{Bands, Trouble};
 use crate::codec::file::Source;
-use crate::codec::layout::{Channels, Depth, PixelLayout};
 use crate::codec::probe::DecodeLimits;
+use crate::codec::raw::{Model, RawLayout};
 use crate::size::Size;
 
 /// A JPEG that is read with one call.
 pub(super) struct Picture {
     source: Source,
-    shape: Shape,
+    raw: RawLayout,
     side_px: usize,
 }
 
 impl Picture {
-    pub(super) fn new(source: Source, shape: Shape, limits: &DecodeLimits) -> Self {
+    pub(super) fn new(source: Source, raw: RawLayout, limits: &DecodeLimits) -> Self {
         Self {
             source,
-            shape,
+            raw,
             side_px: limits.side_px as usize,
         }
     }
@@ -43,7 +43,7 @@ impl Bands for Picture {
         let failure = Cell::new(None);
         let end = self.source.outline.image_end.unwrap_or(u64::MAX);
         let window = Window::new(&self.source.file, end, &failure);
-        let decoded = decode(window, self.shape, self.side_px, rows);
+        let decoded = decode(window, self.source.size, self.raw, self.side_px, rows);
         match failure.take() {
             Some(error) => Err(ImageError::IoError(error).into()),
             None => decoded,
@@ -51,12 +51,20 @@ impl Bands for Picture {
     }
 }
 
-fn decode(window: Window<'_>, shape: Shape, side_px: usize, rows: &mut [u8]) -> Result<(), Trouble> {
-    let color = match shape.layout.channels {
-        Channels::Grey => ColorSpace::Luma,
-        Channels::GreyAlpha => ColorSpace::LumaA,
-        Channels::Rgb => ColorSpace::RGB,
-        Channels::Rgba => ColorSpace::RGBA,
+fn decode(
+    window: Window<'_>,
+    size: Size,
+    raw: RawLayout,
+    side_px: usize,
+    rows: &mut [u8],
+) -> Result<(), Trouble> {
+    // Ink is taken as it is: a profile may tell how it looks.
+    let color = match raw.model {
+        Model::Grey => ColorSpace::Luma,
+        Model::Rgb => ColorSpace::RGB,
+        Model::Cmyk(_) => ColorSpace::CMYK,
+        Model::Ycck => ColorSpace::YCCK,
+        Model::YCbCr { .. } | Model::Lab { .. } => return Err(Trouble::Changed),
     };
     // Not strict: the end of the picture is known to be there, and what cameras get wrong besides does no harm.
     let options = DecoderOptions::default()
@@ -66,28 +74,20 @@ fn decode(window: Window<'_>, shape: Shape, side_px: usize, rows: &mut [u8]) -> 
         .jpeg_set_out_colorspace(color);
     let mut decoder = JpegDecoder::new_with_options(window, options);
     decoder.decode_headers().map_err(image_error)?;
-    let (size, stored) = (decoder.dimensions(), decoder.input_colorspace());
-    let (Some((width, height)), Some(stored)) = (size, stored) else {
-        return Err(Trouble::Changed);
-    };
     let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-    shape.insist(Size::new(side(width), side(height)), Some(layout(stored)))?;
+    let found = decoder
+        .dimensions()
+        .map(|(width, height)| Size::new(side(width), side(height)));
+    let fits = decoder.input_colorspace().is_some_and(|stored| match stored {
+        ColorSpace::Luma | ColorSpace::CMYK | ColorSpace::YCCK => stored == color,
+        ColorSpace::RGB | ColorSpace::YCbCr => color == ColorSpace::RGB,
+        _ => false,
+    });
+    if found != Some(size) || !fits {
+        return Err(Trouble::Changed);
+    }
     decoder.decode_into(rows).map_err(image_error)?;
     Ok(())
-}
-
-/// How samples come out that are stored so: what is neither grey nor RGB is converted to RGB.
-fn layout(stored: ColorSpace) -> PixelLayout {
-    let channels = match stored {
-        ColorSpace::Luma => Channels::Grey,
-        ColorSpace::LumaA => Channels::GreyAlpha,
-        ColorSpace::RGBA => Channels::Rgba,
-        _ => Channels::Rgb,
-    };
-    PixelLayout {
-        channels,
-        depth: Depth::Eight,
-    }
 }
 
 /// In the words that the `image` crate, which reads the headers, has for it.

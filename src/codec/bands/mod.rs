@@ -8,7 +8,6 @@ mod bmp;
 mod jpeg;
 mod png;
 mod tiff;
-mod tiff_plain;
 mod whole;
 mod window;
 
@@ -17,9 +16,11 @@ use std::io::{BufReader, Read, Take};
 
 use image::ImageError;
 
+use super::convert::Unconvertible;
 use super::file::Source;
 use super::layout::{PixelLayout, SourceFormat};
 use super::probe::DecodeLimits;
+use super::raw::RawLayout;
 use crate::size::Size;
 
 /// Stored rows, top to bottom.
@@ -35,8 +36,16 @@ pub(super) trait Bands: Send {
 pub(super) enum Trouble {
     /// The file is not what its header said when it was probed.
     Changed,
+    /// Its colours cannot be converted.
+    Colors,
     /// Its own words.
     Decoder(ImageError),
+}
+
+impl From<Unconvertible> for Trouble {
+    fn from(Unconvertible: Unconvertible) -> Self {
+        Self::Colors
+    }
 }
 
 impl<E: Into<ImageError>> From<E> for Trouble {
@@ -70,30 +79,26 @@ impl Shape {
 
 /// Gets ready to read a source that was probed as having such samples. Panics of decoders are the caller's to
 /// fence, here and in [`Bands::read`].
-pub(super) fn open(
-    source: Source,
-    layout: PixelLayout,
-    limits: &DecodeLimits,
-) -> Result<Box<dyn Bands>, Trouble> {
+pub(super) fn open(source: Source, raw: RawLayout, limits: &DecodeLimits) -> Result<Box<dyn Bands>, Trouble> {
+    match source.format {
+        SourceFormat::Tiff => return Ok(Box::new(tiff::Chunks::open(source, raw)?)),
+        SourceFormat::Jpeg => return Ok(Box::new(jpeg::Picture::new(source, raw, limits))),
+        SourceFormat::Png | SourceFormat::Bmp | SourceFormat::Webp => {}
+    }
     let shape = Shape {
         size: source.size,
-        layout,
+        layout: raw.plain().ok_or(Trouble::Changed)?,
     };
     Ok(match source.format {
         SourceFormat::Png => Box::new(png::Rows::open(source, shape, limits)?),
-        SourceFormat::Tiff if source.outline.plain_tiff => {
-            Box::new(tiff_plain::Rows::open(source, shape, limits)?)
-        }
-        SourceFormat::Tiff => Box::new(tiff::Chunks::open(source, shape, limits)?),
-        SourceFormat::Jpeg => Box::new(jpeg::Picture::new(source, shape, limits)),
         SourceFormat::Bmp => match source.outline.plain_bmp {
             // The fourth byte is alpha to some writers, and how to tell is not ours to know.
-            Some(plain) if !layout.channels.has_alpha() => {
+            Some(plain) if !shape.layout.channels.has_alpha() => {
                 Box::new(bmp::Rows::open(source.file, plain, shape)?)
             }
             _ => Box::new(whole::Picture::new(source, shape, limits)),
         },
-        SourceFormat::Webp => Box::new(whole::Picture::new(source, shape, limits)),
+        _ => Box::new(whole::Picture::new(source, shape, limits)),
     })
 }
 

@@ -1,186 +1,227 @@
-//! Owns the strips and tiles of a TIFF. Holds the band that it is asked for, and besides it at most one strip or
-//! tile, where samples must change their places.
+//! Owns the strips and tiles of a TIFF's page. Holds the band that it is asked for, and besides it at most one strip
+//! or tile, where samples must change their places. Of what is not compressed it reads single rows.
+//!
+//! The road not taken: the `tiff` crate's reader, which knows no palettes, no Lab, no faxes of group 3, no ink with
+//! alpha and no few bits of colour, and holds compressed data it need not hold.
+
+mod samples;
+mod unpack;
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use image::ImageError;
-use image::error::{
-    DecodingError, ImageFormatHint, LimitError, LimitErrorKind, UnsupportedError, UnsupportedErrorKind,
-};
-use tiff::TiffError;
-use tiff::decoder::{Decoder, Limits};
-use tiff::tags::{PlanarConfiguration, Tag};
+use image::error::{DecodingError, ImageFormatHint};
 
-use super::{Bands, Bounded, Shape, Trouble, bounded};
+use super::{Bands, Trouble};
 use crate::codec::file::Source;
-use crate::codec::layout::{Channels, Depth, PixelLayout};
-use crate::codec::probe::DecodeLimits;
+use crate::codec::outline::{Compression, Flaw, Page, Stream};
+use crate::codec::raw::RawLayout;
 use crate::size::Size;
+use samples::{Reshape, native, unpredict};
 
-/// Reads the directory; the kind of samples as they are stored.
-pub(super) fn decoder(
-    source: Source,
-    shape: Shape,
-    limits: &DecodeLimits,
-) -> Result<(Decoder<Bounded>, tiff::ColorType), Trouble> {
-    let most = usize::try_from(limits.decode_bytes).unwrap_or(usize::MAX);
-    let mut bounds = Limits::default();
-    bounds.decoding_buffer_size = most;
-    bounds.intermediate_buffer_size = most;
-    bounds.ifd_value_size = most;
-    let decoder = Decoder::new(bounded(source)).map_err(image_error)?;
-    let mut decoder = decoder.with_limits(bounds);
-    let (width, height) = decoder.dimensions().map_err(image_error)?;
-    let color = decoder.colortype().map_err(image_error)?;
-    shape.insist(Size::new(width, height), layout(color))?;
-    Ok((decoder, color))
-}
-
-/// A TIFF whose directory is read.
+/// Strips or tiles whose places are known.
 pub(super) struct Chunks {
-    decoder: Decoder<Bounded>,
-    shape: Shape,
-    /// Eight pixels lie in a byte.
-    bitonal: bool,
-    /// Samples of a kind lie together: how many kinds; 1 where they are mixed as everybody else has them.
-    planes: u32,
-    /// Columns × rows of a strip or tile.
+    file: BufReader<File>,
+    page: Box<Page>,
+    raw: RawLayout,
+    size: Size,
+    /// Columns × rows of a strip or tile; of plain rows, one.
     chunk: Size,
-    /// Strips or tiles from the left edge to the right one.
-    across: u32,
+    /// Where they begin, and how long they are.
+    places: Vec<(u64, u64)>,
+    /// What the JPEGs of a page share.
+    jpeg_tables: Option<Vec<u8>>,
+    /// How samples change their places; `None` where they need not.
+    reshape: Option<Reshape>,
+    /// A strip or tile that is to be taken apart.
+    scratch: Vec<u8>,
     /// The next row's number.
     next: u32,
-    /// A strip or tile whose samples go elsewhere.
-    scratch: Vec<u8>,
 }
 
 impl Chunks {
-    pub(super) fn open(source: Source, shape: Shape, limits: &DecodeLimits) -> Result<Self, Trouble> {
-        let (mut decoder, color) = decoder(source, shape, limits)?;
-        let width = shape.size.width;
-        let planar = decoder
-            .find_tag_unsigned::<u16>(Tag::PlanarConfiguration)
-            .map_err(image_error)?
-            == Some(PlanarConfiguration::Planar.to_u16());
-        let (chunk_width, chunk_height) = decoder.chunk_dimensions();
-        if chunk_width == 0 || chunk_height == 0 {
+    pub(super) fn open(source: Source, raw: RawLayout) -> Result<Self, Trouble> {
+        let Some(page) = source.outline.tiff else {
             return Err(Trouble::Changed);
+        };
+        let (chunk_width, chunk_height) = page.chunk();
+        let side = |side: u64| u32::try_from(side).ok().filter(|side| *side > 0);
+        let (Some(chunk_width), Some(chunk_height)) = (side(chunk_width), side(chunk_height)) else {
+            return Err(damaged("its strips or tiles have no size"));
+        };
+        let bytes = source.file.metadata().map_err(ImageError::IoError)?.len();
+        let mut stream = Stream::new(&source.file, bytes);
+        let places = places(&page, &mut stream).map_err(trouble)?;
+        let jpeg_tables = page.jpeg_tables(&mut stream);
+        let down = source.size.height.div_ceil(chunk_height) as usize;
+        let across = source.size.width.div_ceil(chunk_width) as usize;
+        let planes = if page.is_planar() {
+            page.samples as usize
+        } else {
+            1
+        };
+        if places.len() < down.saturating_mul(across).saturating_mul(planes) {
+            return Err(damaged("it has too few strips or tiles"));
         }
+        let reshape = (!page.is_in_place(raw)).then(|| Reshape::new(&page, raw));
         Ok(Self {
-            decoder,
-            shape,
-            bitonal: color == tiff::ColorType::Gray(1),
-            planes: if planar {
-                shape.layout.channels.count() as u32
-            } else {
-                1
-            },
+            file: BufReader::with_capacity(1 << 16, source.file),
+            raw,
+            size: source.size,
             chunk: Size::new(chunk_width, chunk_height),
-            across: width.div_ceil(chunk_width),
-            next: 0,
+            places,
+            jpeg_tables,
+            reshape,
             scratch: Vec::new(),
+            next: 0,
+            page,
         })
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.raw.row_bytes(self.size.width)
+    }
+
+    /// Bytes of a row of a strip or tile as it is stored.
+    fn stored_row_bytes(&self) -> usize {
+        let bits = u64::from(self.chunk.width) * self.page.bits * self.page.chunk_samples();
+        bits.div_ceil(8) as usize
     }
 
     /// Reads a band: all strips or tiles of one height.
     fn read_band(&mut self, rows: &mut [u8]) -> Result<(), Trouble> {
-        let first = self.next / self.chunk.height * self.across;
-        let in_plane = self.shape.size.height.div_ceil(self.chunk.height) * self.across;
-        for plane in 0..self.planes {
-            for column in 0..self.across {
-                let index = plane * in_plane + first + column;
-                let layout = self
-                    .decoder
-                    .image_chunk_buffer_layout(index)
-                    .map_err(image_error)?;
-                if self.planes == 1 && self.across == 1 && !self.bitonal && layout.len == rows.len() {
-                    self.decoder.read_chunk_bytes(index, rows).map_err(image_error)?;
+        let across = self.size.width.div_ceil(self.chunk.width);
+        let in_plane = self.size.height.div_ceil(self.chunk.height) * across;
+        let planes = if self.page.is_planar() {
+            self.page.samples as u32
+        } else {
+            1
+        };
+        let lines = (rows.len() / self.row_bytes()) as u32;
+        let stored_row = self.stored_row_bytes();
+        for plane in 0..planes {
+            if !self.reshape.as_ref().is_none_or(|reshape| reshape.wants(plane)) {
+                continue;
+            }
+            for column in 0..across {
+                let index = plane * in_plane + self.next / self.chunk.height * across + column;
+                if self.reshape.is_none() {
+                    self.unpack(index, lines, rows)?;
+                    self.finish(rows);
                     continue;
                 }
-                self.scratch.resize(layout.len, 0);
-                self.decoder
-                    .read_chunk_bytes(index, &mut self.scratch)
-                    .map_err(image_error)?;
-                let (chunk_width, _) = self.decoder.chunk_data_dimensions(index);
-                self.place(plane, column * self.chunk.width, chunk_width, rows);
+                let mut scratch = std::mem::take(&mut self.scratch);
+                scratch.resize(stored_row * lines as usize, 0);
+                self.unpack(index, lines, &mut scratch)?;
+                self.finish(&mut scratch);
+                let left = column * self.chunk.width;
+                let width = self.chunk.width.min(self.size.width - left);
+                let to = rows.chunks_exact_mut(self.row_bytes());
+                if let Some(reshape) = &self.reshape {
+                    for (to, from) in to.zip(scratch.chunks_exact(stored_row)) {
+                        reshape.row(from, plane, left as usize, width as usize, to);
+                    }
+                }
+                self.scratch = scratch;
             }
+        }
+        if self.reshape.is_none() {
+            samples::adjust(&self.page, self.raw, rows);
         }
         Ok(())
     }
 
-    /// Puts the samples of the scratch where they belong in a band.
-    fn place(&self, plane: u32, column: u32, width: u32, rows: &mut [u8]) {
-        let (column, width) = (column as usize, width as usize);
-        let lines = rows.chunks_exact_mut(self.shape.row_bytes());
-        if self.bitonal {
-            let stored = self.scratch.chunks_exact(width.div_ceil(8));
-            for (line, stored) in lines.zip(stored) {
-                for (at, sample) in line[column..][..width].iter_mut().enumerate() {
-                    *sample = if stored[at / 8] << (at % 8) & 0x80 == 0 {
-                        0
-                    } else {
-                        255
-                    };
-                }
-            }
-            return;
+    /// The first `lines` rows of a strip or tile, as they were before they were compressed.
+    fn unpack(&mut self, index: u32, lines: u32, bytes: &mut [u8]) -> Result<(), Trouble> {
+        let Some((place, length)) = self.places.get(index as usize).copied() else {
+            return Err(damaged("it has too few strips or tiles"));
+        };
+        let into = if self.page.is_plain() {
+            // A row in its strip.
+            u64::from(self.next % self.chunk.height) * bytes.len() as u64 / u64::from(lines.max(1))
+        } else {
+            0
+        };
+        let most = if self.page.compression() == Some(Compression::None) {
+            u64::MAX
+        } else {
+            length
+        };
+        let page = &self.page;
+        let mut packed = go_to(&mut self.file, place.saturating_add(into))?.take(most);
+        if page.is_bit_reversed() {
+            let mut reversed = BufReader::new(unpack::BitReversed(&mut packed));
+            return unpack::unpack(page, self.chunk.width, lines, None, &mut reversed, bytes);
         }
-        let pixel = self.shape.layout.bytes_per_pixel();
-        if self.planes == 1 {
-            for (line, stored) in lines.zip(self.scratch.chunks_exact(width * pixel)) {
-                line[column * pixel..][..stored.len()].copy_from_slice(stored);
+        let tables = self.jpeg_tables.as_deref();
+        unpack::unpack(page, self.chunk.width, lines, tables, &mut packed, bytes)
+    }
+
+    /// The machine's byte order, and values instead of differences.
+    fn finish(&self, bytes: &mut [u8]) {
+        for row in bytes.chunks_exact_mut(self.stored_row_bytes()) {
+            let (page, samples) = (&self.page, self.page.chunk_samples() as usize);
+            if page.predictor() != 3 {
+                native(row, page.bits, page.dialect.big_endian);
             }
-            return;
-        }
-        let sample = self.shape.layout.depth.bytes();
-        let offset = plane as usize * sample;
-        for (line, stored) in lines.zip(self.scratch.chunks_exact(width * sample)) {
-            let pixels = line[column * pixel..].chunks_exact_mut(pixel);
-            for (pixel, stored) in pixels.zip(stored.chunks_exact(sample)) {
-                pixel[offset..][..sample].copy_from_slice(stored);
-            }
+            unpredict(row, page.bits, samples, page.predictor());
         }
     }
 }
 
 impl Bands for Chunks {
     fn read(&mut self, rows: &mut [u8]) -> Result<(), Trouble> {
-        let band_bytes = self.shape.row_bytes() * self.chunk.height.min(self.shape.size.height) as usize;
+        let height = if self.page.is_plain() {
+            1
+        } else {
+            self.chunk.height
+        };
+        let band_bytes = self.row_bytes() * height.min(self.size.height) as usize;
         for band in rows.chunks_mut(band_bytes) {
             self.read_band(band)?;
-            self.next += (band.len() / self.shape.row_bytes()) as u32;
+            self.next += (band.len() / self.row_bytes()) as u32;
         }
         Ok(())
     }
 }
 
-fn layout(color: tiff::ColorType) -> Option<PixelLayout> {
-    use tiff::ColorType::{Gray, GrayA, RGB, RGBA};
-    let (channels, bits) = match color {
-        Gray(bits) => (Channels::Grey, bits),
-        GrayA(bits) => (Channels::GreyAlpha, bits),
-        RGB(bits) => (Channels::Rgb, bits),
-        RGBA(bits) => (Channels::Rgba, bits),
-        _ => return None,
+/// Goes to a place in the file. Relative, so that a buffer that reaches there is kept.
+fn go_to(file: &mut BufReader<File>, place: u64) -> Result<&mut BufReader<File>, ImageError> {
+    let here = file.stream_position().map_err(ImageError::IoError)?;
+    let moved = match i64::try_from(i128::from(place) - i128::from(here)) {
+        Ok(distance) => file.seek_relative(distance),
+        Err(_) => file.seek(SeekFrom::Start(place)).map(drop),
     };
-    let depth = match (bits, channels) {
-        (1, Channels::Grey) | (8, _) => Depth::Eight,
-        (16, _) => Depth::Sixteen,
-        _ => return None,
-    };
-    Some(PixelLayout { channels, depth })
+    moved.map_err(ImageError::IoError)?;
+    Ok(file)
 }
 
-/// In the words that the `image` crate, which reads the headers, has for it.
-pub(super) fn image_error(error: TiffError) -> ImageError {
-    let format = ImageFormatHint::Exact(image::ImageFormat::Tiff);
-    match error {
-        TiffError::IoError(error) => ImageError::IoError(error),
-        TiffError::LimitsExceeded => {
-            ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory))
-        }
-        TiffError::UnsupportedError(what) => ImageError::Unsupported(UnsupportedError::from_format_and_kind(
-            format,
-            UnsupportedErrorKind::GenericFeature(what.to_string()),
-        )),
-        other => ImageError::Decoding(DecodingError::new(format, other)),
+/// Where strips or tiles begin and how long they are.
+fn places(page: &Page, stream: &mut Stream<&File>) -> Result<Vec<(u64, u64)>, Flaw> {
+    let Some(offsets) = page.offsets else {
+        return Ok(Vec::new());
+    };
+    // The walk saw that the tables lie inside the file.
+    let count = offsets.count.min(stream.len());
+    let places = page.dialect.values(stream, &offsets, 0, count)?;
+    let lengths = match page.lengths {
+        Some(lengths) => page.dialect.values(stream, &lengths, 0, count)?,
+        None => vec![u64::MAX; places.len()],
+    };
+    Ok(places.into_iter().zip(lengths).collect())
+}
+
+fn trouble(flaw: Flaw) -> Trouble {
+    match flaw {
+        Flaw::Io(error) => ImageError::IoError(error).into(),
+        Flaw::Short => ImageError::IoError(std::io::ErrorKind::UnexpectedEof.into()).into(),
+        Flaw::Damaged(detail) => damaged(detail),
     }
+}
+
+/// In the words that the `image` crate, which reads other formats, has for it.
+fn damaged(detail: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Trouble {
+    let format = ImageFormatHint::Exact(image::ImageFormat::Tiff);
+    ImageError::Decoding(DecodingError::new(format, detail)).into()
 }

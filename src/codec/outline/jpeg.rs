@@ -4,11 +4,16 @@ use std::io::{Read, Seek};
 
 use super::stream::Stream;
 use super::{Flaw, Outline};
+use crate::codec::raw::{Alpha, Ink, Model, RawLayout, Sample};
 use crate::size::Size;
 
 const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;
 const SOS: u8 = 0xDA;
+
+/// Adobe's segment begins so; its last byte tells how colours were transformed.
+const APP14: u8 = 0xEE;
+const ADOBE: &[u8; 5] = b"Adobe";
 
 /// Rows of blocks that a decoder keeps: the tallest MCU has four, twice for its neighbours.
 const BLOCK_ROWS_HELD: u64 = 8;
@@ -20,6 +25,7 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
     stream.skip(2)?;
     let mut frame: Option<Frame> = None;
     let mut scans = 0u32;
+    let mut adobe = None;
     loop {
         let marker = next_marker(stream)?;
         match marker {
@@ -40,6 +46,7 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
                     outline.add_work(stream.at() * 2);
                     let frame = frame.ok_or(Flaw::Damaged("it has no frame header"))?;
                     outline.add_work(frame.work_bytes(components));
+                    outline.raw = frame.ink(adobe);
                 }
             }
             0xC0..=0xCF if !matches!(marker, 0xC4 | 0xC8 | 0xCC) && scans == 0 => {
@@ -48,6 +55,10 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
                 outline.stored_bits = read.bits;
                 outline.refusal = read.refusal();
                 frame = Some(read);
+            }
+            APP14 if scans == 0 => {
+                // The last one counts, as for the decoder.
+                adobe = adobe_transform(stream)?.or(adobe);
             }
             // Tables, application data, comments: also between scans.
             0xC4 | 0xCC | 0xDB..=0xDD | 0xE0..=0xEF | 0xFE => {
@@ -92,6 +103,20 @@ fn segment<R: Read + Seek, T>(
     Ok(value)
 }
 
+/// Reads APP14 and goes behind it: how colours were transformed, if it is Adobe's.
+fn adobe_transform<R: Read + Seek>(stream: &mut Stream<R>) -> Result<Option<u8>, Flaw> {
+    const ADOBE_BYTES: u16 = 14;
+    let begin = stream.at();
+    let length = stream.u16_be()?;
+    let mut transform = None;
+    if length >= ADOBE_BYTES && stream.bytes::<5>()? == *ADOBE {
+        let [.., last] = stream.bytes::<7>()?;
+        transform = Some(last);
+    }
+    stream.seek_to(begin + u64::from(length.max(2)))?;
+    Ok(transform)
+}
+
 /// A frame header (SOF).
 #[derive(Debug, Clone, Copy)]
 struct Frame {
@@ -130,12 +155,28 @@ impl Frame {
         })
     }
 
+    /// Of four components, which are taken as they are; the decoder makes grey or RGB of all others.
+    fn ink(self, adobe: Option<u8>) -> Option<RawLayout> {
+        let model = match (self.components, adobe) {
+            (4, Some(2)) => Model::Ycck,
+            (4, Some(_)) => Model::Cmyk(Ink::None),
+            (4, None) => Model::Cmyk(Ink::Full),
+            _ => return None,
+        };
+        Some(RawLayout {
+            model,
+            alpha: Alpha::None,
+            sample: Sample::Eight,
+        })
+    }
+
     fn refusal(self) -> Option<String> {
         let kind = match self.marker {
             0xC3 => "lossless",
             0xC5..=0xC7 => "hierarchical",
             0xC9..=0xCF => "arithmetic-coded",
             _ if self.bits != 8 => "12-bit",
+            _ if self.components == 2 => "two-coloured",
             _ => return None,
         };
         Some(format!("it is a {kind} JPEG; save it as PNG or TIFF"))

@@ -14,14 +14,18 @@ mod webp;
 use std::io::{self, Read, Seek};
 
 use super::layout::SourceFormat;
+use super::raw::RawLayout;
 use crate::size::Size;
+
+pub(super) use png::ColorChunks;
 pub(super) use stream::Stream;
+pub(super) use tiff::{Compression, Page, Photometric};
 
 /// Row buffers, tables and dictionaries that every decoder holds, whatever the picture's size.
 const DECODER_BASE_BYTES: u64 = 1 << 20;
 
 /// What was found before the walk ended, well or not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Outline {
     /// Columns × rows as stored.
     pub(super) size: Option<Size>,
@@ -31,8 +35,10 @@ pub(super) struct Outline {
     pub(super) pictures: u64,
     /// Why a file of this kind is not processed, and what to do.
     pub(super) refusal: Option<String>,
-    /// Colours are multiplied by alpha.
-    pub(super) premultiplied: bool,
+    /// How samples lie that a decoder gives, where it is asked to leave them as they are (JPEG, TIFF).
+    pub(super) raw: Option<RawLayout>,
+    /// What is said of colours (PNG).
+    pub(super) colors: ColorChunks,
     /// Where the headers end and entropy-coded data begin (JPEG).
     pub(super) header_end: Option<u64>,
     /// Where the picture ends; what follows is something else.
@@ -43,8 +49,10 @@ pub(super) struct Outline {
     pub(super) work_bytes: u64,
     /// Where the rows lie, if they can be read as they are (BMP).
     pub(super) plain_bmp: Option<PlainBmp>,
-    /// The rows lie in the file as they are, strip after strip (TIFF).
-    pub(super) plain_tiff: bool,
+    /// What its directory says (TIFF).
+    pub(super) tiff: Option<Box<Page>>,
+    /// The pages after the first (TIFF).
+    pub(super) more: Vec<Outline>,
     /// What cannot be taken along, one line each.
     pub(super) warnings: Vec<String>,
 }
@@ -63,6 +71,24 @@ pub(super) struct PlainBmp {
 }
 
 impl Outline {
+    fn new() -> Self {
+        Self {
+            pictures: 1,
+            stored_bits: 8,
+            work_bytes: DECODER_BASE_BYTES,
+            ..Self::default()
+        }
+    }
+
+    /// A picture comes whole, unless its walk found that it comes in smaller portions.
+    fn settle(&mut self) {
+        let rows = self.size.map_or(1, |size| size.height.max(1));
+        self.band_rows = match self.band_rows {
+            0 => rows,
+            band_rows => band_rows.min(rows),
+        };
+    }
+
     /// The decoder will hold so much more. Saturates: hostile headers claim anything.
     fn add_work(&mut self, bytes: u64) {
         self.work_bytes = self.work_bytes.saturating_add(bytes);
@@ -88,12 +114,7 @@ pub(super) fn examine(
     file_bytes: u64,
 ) -> (Outline, Option<Flaw>) {
     let mut stream = Stream::new(file, file_bytes);
-    let mut outline = Outline {
-        pictures: 1,
-        stored_bits: 8,
-        work_bytes: DECODER_BASE_BYTES,
-        ..Outline::default()
-    };
+    let mut outline = Outline::new();
     let walked = match format {
         SourceFormat::Jpeg => jpeg::walk(&mut stream, &mut outline),
         SourceFormat::Png => png::walk(&mut stream, &mut outline),
@@ -101,11 +122,6 @@ pub(super) fn examine(
         SourceFormat::Tiff => tiff::walk(&mut stream, &mut outline),
         SourceFormat::Bmp => bmp::walk(&mut stream, &mut outline),
     };
-    // Unless the walk found that they come in smaller portions.
-    let rows = outline.size.map_or(1, |size| size.height.max(1));
-    outline.band_rows = match outline.band_rows {
-        0 => rows,
-        band_rows => band_rows.min(rows),
-    };
+    outline.settle();
     (outline, walked.err())
 }

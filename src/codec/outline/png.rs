@@ -4,6 +4,7 @@ use std::io::{Read, Seek};
 
 use super::stream::Stream;
 use super::{Flaw, Outline};
+use crate::codec::convert::is_hdr;
 use crate::size::Size;
 
 const SIGNATURE_BYTES: u64 = 8;
@@ -12,6 +13,32 @@ const CRC_BYTES: u64 = 4;
 /// Rows that the decoder keeps: it shifts its buffer back after four, which may then be half full, and the buffer
 /// grows by doubling: old and new at once.
 const ROWS_HELD: u64 = 24;
+
+/// What a PNG says of its colours, apart from an ICC profile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::codec) struct ColorChunks {
+    /// Primaries, transfer, matrix and range as CICP numbers them.
+    pub(in crate::codec) cicp: Option<[u8; 4]>,
+    /// It is sRGB.
+    pub(in crate::codec) srgb: bool,
+    /// 100,000 times the exponent with which light became samples.
+    pub(in crate::codec) gamma: Option<u32>,
+    /// 100,000 times x and y of white, red, green and blue.
+    pub(in crate::codec) chromaticities: Option<[u32; 8]>,
+}
+
+impl ColorChunks {
+    /// Why such samples are not processed, and what to do.
+    fn refusal(self) -> Option<String> {
+        let [_, transfer, matrix, _] = self.cicp?;
+        if is_hdr(transfer) {
+            return Some(
+                "it is an HDR picture (PQ or HLG); save it for a normal screen, in sRGB or Display P3".into(),
+            );
+        }
+        (matrix != 0).then(|| "its samples are not RGB; save it as RGB".to_owned())
+    }
+}
 
 /// Finds IEND.
 pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline) -> Result<(), Flaw> {
@@ -50,6 +77,22 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
             }
             b"IHDR" => return Err(Flaw::Damaged("its header has the wrong length")),
             b"acTL" if length >= 4 => outline.pictures = u64::from(stream.u32_be()?).max(1),
+            // The first of each kind counts.
+            b"cICP" if length == 4 && outline.colors.cicp.is_none() => {
+                outline.colors.cicp = Some(stream.bytes()?);
+                outline.refusal = outline.colors.refusal();
+            }
+            b"sRGB" => outline.colors.srgb = true,
+            b"gAMA" if length == 4 && outline.colors.gamma.is_none() => {
+                outline.colors.gamma = Some(stream.u32_be()?);
+            }
+            b"cHRM" if length == 32 && outline.colors.chromaticities.is_none() => {
+                let mut values = [0; 8];
+                for value in &mut values {
+                    *value = stream.u32_be()?;
+                }
+                outline.colors.chromaticities = Some(values);
+            }
             b"IDAT" => has_data = true,
             b"IEND" if !has_data => return Err(Flaw::Damaged("it holds no picture")),
             b"IEND" => {
