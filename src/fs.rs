@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, Mode, RenameFlags};
 
@@ -41,6 +42,16 @@ impl FileIdentity {
                 .ctime()
                 .saturating_mul(1_000_000_000)
                 .saturating_add(meta.ctime_nsec()),
+        }
+    }
+
+    /// When the file was last written.
+    pub fn modified(&self) -> SystemTime {
+        let since = Duration::from_nanos(self.mtime_ns.unsigned_abs());
+        if self.mtime_ns < 0 {
+            SystemTime::UNIX_EPOCH - since
+        } else {
+            SystemTime::UNIX_EPOCH + since
         }
     }
 

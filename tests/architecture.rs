@@ -37,6 +37,8 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
             "webp",
             "weezl",
             "zune_jpeg",
+            "flate2",
+            "md5",
         ],
         &["codec/"],
         "pictures are read under codec::DecodeLimits only, and written in one place",

@@ -87,8 +87,8 @@ fn pointer(entries: &[PlacedEntry], tag: u16) -> Option<usize> {
 struct Block {
     bytes: Vec<u8>,
     big_endian: bool,
-    /// What has changed its byte order: a second time would undo it.
-    turned: Vec<Range<usize>>,
+    /// What has changed its byte order, so many bytes at a time, or must not: a second time would undo it.
+    turned: Vec<(Range<usize>, usize)>,
     note_is_unsure: bool,
 }
 
@@ -139,6 +139,7 @@ impl Block {
                 }
                 if tag == MAKER_NOTE {
                     self.note_is_unsure = turns && !knows_its_order(&self.bytes[value.clone()]);
+                    self.claim(value.clone(), 1)?;
                 }
                 values.push((value, width));
                 field = (begin as u32).to_ne_bytes();
@@ -164,10 +165,9 @@ impl Block {
         entries: &[PlacedEntry],
         values: Vec<(Range<usize>, usize)>,
     ) -> Result<(), Malformed> {
-        self.claim(at..at + 2 + entries.len() * ENTRY_BYTES)?;
+        self.claim(at..at + 2 + entries.len() * ENTRY_BYTES, 1)?;
         for (value, width) in values {
-            if width > 1 {
-                self.claim(value.clone())?;
+            if width > 1 && self.claim(value.clone(), width)? {
                 reverse(&mut self.bytes[value], width);
             }
         }
@@ -182,14 +182,17 @@ impl Block {
         Ok(())
     }
 
-    /// Takes a range that nothing else has.
-    fn claim(&mut self, range: Range<usize>) -> Result<(), Malformed> {
-        let touches = |other: &Range<usize>| range.start < other.end && other.start < range.end;
+    /// Takes a range that nothing else has; `false` where two entries share one value.
+    fn claim(&mut self, range: Range<usize>, width: usize) -> Result<bool, Malformed> {
+        if width > 1 && self.turned.contains(&(range.clone(), width)) {
+            return Ok(false);
+        }
+        let touches = |(other, _): &(Range<usize>, usize)| range.start < other.end && other.start < range.end;
         if self.turned.iter().any(touches) {
             return Err(Malformed);
         }
-        self.turned.push(range);
-        Ok(())
+        self.turned.push((range, width));
+        Ok(true)
     }
 }
 

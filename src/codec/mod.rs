@@ -14,6 +14,8 @@ mod exif;
 mod exif_patch;
 mod exif_place;
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
 mod gather;
 mod guard;
 mod layout;

@@ -94,7 +94,7 @@ impl Publisher {
 
     /// Gives a sealed file its final name, in one step, and makes the name durable, along with the directories
     /// that lead to it: one that another job made a moment ago may not be on disk yet. The file's mode is what
-    /// the umask made it, its times are those of the result.
+    /// the umask made it.
     ///
     /// # Errors
     /// [`PublishError::Taken`] where the name is no longer free and `replace` is not set: choose again.

@@ -20,6 +20,7 @@ mod dispose;
 mod document;
 mod error;
 mod recover;
+mod sidecar;
 mod stage;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use commit::{Choice, Published};
 pub use dispose::Disposal;
 pub use document::{remove_document, replace_document};
 pub use error::PublishError;
+pub use sidecar::{Sidecar, read_sidecar, sidecars};
 pub use stage::{SealedFile, StagedFile};
 
 use crate::fs::SharedFilesystem;

@@ -134,7 +134,7 @@ fn holds(path: &Path, digest: &Digest) -> io::Result<bool> {
     }
 }
 
-fn open_regular(path: &Path) -> io::Result<Option<File>> {
+pub(super) fn open_regular(path: &Path) -> io::Result<Option<File>> {
     if !kind_at(path)?.is_some_and(|kind| kind.is_file()) {
         return Ok(None);
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use super::error::{PublishError, shown};
 use super::{Instance, Publisher};
@@ -103,6 +104,16 @@ impl StagedFile {
     /// As `dup`.
     pub fn file(&self) -> io::Result<File> {
         self.temp.file.try_clone()
+    }
+}
+
+impl StagedFile {
+    /// Gives the result the time of its source, so that pictures stay in their order. To be called when all is
+    /// written. A file system without times keeps its own.
+    pub fn set_modified(&self, time: SystemTime) {
+        if let Err(error) = self.temp.file.set_modified(time) {
+            tracing::debug!(path = %shown(&self.temp.path), %error, "the source's time was not copied");
+        }
     }
 }
 

@@ -27,6 +27,7 @@ mod overview;
 mod queueing;
 mod reach;
 mod shared;
+mod sidecar;
 mod signals;
 mod start;
 mod steering;
@@ -52,6 +53,7 @@ use crate::sandbox;
 pub use environment::prepare_output;
 pub use error::ServiceError;
 pub use ground::{Ground, MakeExecutor};
+pub use sidecar::{Companion, carry_sidecars};
 pub use signals::Wish;
 
 use intakes::Intakes;

@@ -9,6 +9,7 @@ use super::environment;
 use super::error::ServiceError;
 use super::shared::{Shared, blocking, lock};
 use super::watchdog;
+use super::worker::sidecars;
 use crate::config::{Config, Folder};
 use crate::error::Fault;
 use crate::inference::{Catalogue, Runtime};
@@ -141,6 +142,12 @@ async fn finish_publishing(shared: &Arc<Shared>, root: &Path) -> Result<(), Faul
             state = job.state.as_str(),
             "publishing had been cut short"
         );
+        let config = shared.config();
+        if let (Some(result), Some(folder)) = (&job.result, config.folder(&job.folder)) {
+            for warning in sidecars(shared, &job, folder, result, &job.report).await {
+                tracing::warn!(job = job.id.0, "{warning}");
+            }
+        }
         shared.announce(&job).await;
     }
     Ok(())

@@ -13,6 +13,7 @@ use super::dispose::dispose;
 use super::drive::drive;
 use super::error::ServiceError;
 use super::shared::{Current, Shared, blocking, lock};
+use super::sidecar::{Companion, carry_sidecars};
 use crate::codec;
 use crate::config::{Config, Folder, with_actual_format};
 use crate::error::{Disposition, Fault, Reason, ReasonCode};
@@ -132,9 +133,10 @@ impl Worker {
             .await?;
 
         let staged = self.stage(job).await?;
-        let report = self
+        let mut report = self
             .render(claim, config, folder, &source, &staged, progress)
             .await?;
+        staged.set_modified(job.identity.modified());
         let sealed = self
             .seal(staged, &report)
             .await
@@ -150,6 +152,9 @@ impl Worker {
         let result = self
             .publish(claim, folder, &planned, own_result.as_deref(), &sealed, &report)
             .await?;
+        report
+            .warnings
+            .extend(sidecars(&self.shared, job, folder, &result, &report).await);
         Ok(Made { result, report })
     }
 
@@ -393,6 +398,31 @@ impl Worker {
             }
         }
     }
+}
+
+/// Carries the sidecars of a job's source to its published result; gives warnings.
+pub(super) async fn sidecars(
+    shared: &Shared,
+    job: &Job,
+    folder: &Folder,
+    result: &Path,
+    report: &RenderReport,
+) -> Vec<String> {
+    let publisher = shared.publisher.clone();
+    let (source, root) = (folder.input.join(&job.source), job.output_root.clone());
+    let (result, report) = (root.join(result), report.clone());
+    let (policy, token) = (folder.recipe.metadata, format!("{}-{}", job.id, job.attempts));
+    blocking(move || {
+        let companion = Companion {
+            source: &source,
+            root: &root,
+            result: &result,
+            policy,
+            report: &report,
+        };
+        carry_sidecars(&publisher, companion, &token)
+    })
+    .await
 }
 
 /// A file may lie about its format in its name; the result's name tells the truth.

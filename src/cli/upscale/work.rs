@@ -26,6 +26,7 @@ use crate::pipeline::executor::{Executor, ExecutorSettings, Order, Rendered};
 use crate::progress::{Cancel, Progress};
 use crate::publish::{Instance, PublishError, Publisher};
 use crate::report::RenderReport;
+use crate::service::{Companion, carry_sidecars};
 
 /// Between two looks at the progress: smooth to the eye, nothing to the processor.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -131,7 +132,7 @@ impl Workshop {
             progress: Arc::clone(&progress),
             cancel: self.cancel.clone(),
         };
-        let Some((report, result)) = self.wait(order, planned, &progress) else {
+        let Some((mut report, result)) = self.wait(order, planned, &progress) else {
             let message = format!(
                 "cannot upscale {}: the executor ended unexpectedly, which is a mistake of this program; report it",
                 shown(&planned.source)
@@ -148,11 +149,28 @@ impl Workshop {
                 Ended::Failed(words::pipeline(error))
             }
             Ok(()) => {
+                if let Ok(time) = planned.source.metadata().and_then(|meta| meta.modified()) {
+                    staged.set_modified(time);
+                }
                 let published = self
                     .publisher
                     .seal(staged)
                     .and_then(|sealed| self.publisher.commit(&sealed, final_path, self.overwrite));
-                published.map_or_else(|error| failed(&error), |_| Ended::Done)
+                match published {
+                    Ok(_) => {
+                        let companion = Companion {
+                            source: &planned.source,
+                            root,
+                            result: final_path,
+                            policy: recipe.metadata,
+                            report: &report,
+                        };
+                        let warnings = carry_sidecars(&self.publisher, companion, &index.to_string());
+                        report.warnings.extend(warnings);
+                        Ended::Done
+                    }
+                    Err(error) => failed(&error),
+                }
             }
         };
         (report, ended)

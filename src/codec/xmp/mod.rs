@@ -95,7 +95,9 @@ pub(super) fn said(packet: &[u8]) -> Result<Said, Malformed> {
     };
     for node in &document.nodes {
         let inner = node.inner().map_or("", |range| &document.text[range]);
-        note(node.ns, node.local, inner.trim());
+        if document.has_ancestor(node, RDF, "RDF") {
+            note(node.ns, node.local, inner.trim());
+        }
         for attribute in &node.attributes {
             let value = &document.text[attribute.value.clone()];
             note(attribute.ns, attribute.local, value.trim());

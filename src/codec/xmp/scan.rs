@@ -282,6 +282,10 @@ impl<'a> Reader<'a> {
         let length = self.text[value..].find(quote).ok_or(Malformed)?;
         self.at += length + 1;
         let value = value..value + length;
+        // XML forbids it, and the value may become a text.
+        if self.text[value.clone()].contains('<') {
+            return Err(Malformed);
+        }
         match (prefix, local) {
             ("xmlns", _) => self.bound.push((local, &self.text[value.clone()])),
             ("", "xmlns") => self.bound.push(("", &self.text[value.clone()])),
