@@ -34,7 +34,11 @@ fn set_time(path: &Path) {
 
 fn assert_is_the_results(sidecar: &Path) {
     let text = fs::read_to_string(sidecar).unwrap();
-    for wanted in ["tiff:ImageWidth='80'", "xmp:Rating='5'", "model span-x2, scale 2, tiling"] {
+    for wanted in [
+        "tiff:ImageWidth='80'",
+        "xmp:Rating='5'",
+        "model span-x2, scale 2, tiling",
+    ] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
 }
@@ -62,10 +66,16 @@ fn sidecars_and_time_come_along_and_nobodys_file_is_replaced() {
     let document = site.wait_for_state("b.png", "done");
     assert_eq!(fs::read_to_string(site.path("out/b_2x.xmp")).unwrap(), "precious");
     let warning = document["warnings"][0].as_str().unwrap();
-    assert!(warning.starts_with("the sidecar b.xmp was not carried:"), "{warning}");
+    assert!(
+        warning.starts_with("the sidecar b.xmp was not carried:"),
+        "{warning}"
+    );
     let document = site.wait_for_state("c.png", "done");
     let warning = document["warnings"][0].as_str().unwrap();
-    assert_eq!(warning, "the sidecar c.xmp was not carried: it is no XMP, or damaged");
+    assert_eq!(
+        warning,
+        "the sidecar c.xmp was not carried: it is no XMP, or damaged"
+    );
     assert!(!site.path("out/c_2x.xmp").exists());
 
     // Another picture under the same name: the sidecar of its result is ours, and follows.

@@ -129,7 +129,7 @@ impl Block {
         for from in (at + 2..end).step_by(ENTRY_BYTES) {
             let (tag, kind, count) = (self.u16(from)?, self.u16(from + 2)?, self.u32(from + 4)?);
             let width = width(kind);
-            let length = count as usize * bytes_each(kind);
+            let length = (count as usize).checked_mul(bytes_each(kind)).ok_or(Malformed)?;
             let mut field = self.field::<4>(from + 8)?;
             if length > 4 {
                 let begin = self.u32(from + 8)? as usize;

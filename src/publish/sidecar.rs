@@ -50,6 +50,8 @@ pub fn sidecars(source: &Path, result: &Path) -> Vec<Sidecar> {
             result: way(result, extension),
         }));
     }
+    // A result beside its source may share its sidecar.
+    found.retain(|sidecar| sidecar.source != sidecar.result);
     found
 }
 
@@ -158,6 +160,11 @@ mod tests {
         let found = sidecars(&at("a.jpg"), &at("out/a_4x.png"));
         let results: Vec<_> = found.iter().map(|sidecar| sidecar.result.clone()).collect();
         assert_eq!(results, [at("out/a_4x.XMP"), at("out/a_4x.png.xmp")]);
+        assert_eq!(
+            sidecars(&at("a.jpg"), &at("a.webp")).len(),
+            1,
+            "a.XMP is the result's too"
+        );
         assert_eq!(
             sidecars(&at("b.jpg"), &at("b_4x.jpg")),
             [],

@@ -24,6 +24,9 @@ const IPTC_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of what is held while it is looked for: a packet as the file has it, and as it is read.
 pub(super) const WORK_BYTES: u64 = xmp::WORK_BYTES;
 
+/// Most lines that are said of a source: a hostile one has thousands of reasons.
+const WARNINGS_MAX: usize = 16;
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -36,7 +39,10 @@ pub(super) struct Found {
 
 impl Found {
     fn warn(&mut self, what: impl Into<String>) {
-        self.warnings.push(what.into());
+        let what = what.into();
+        if self.warnings.len() < WARNINGS_MAX && !self.warnings.contains(&what) {
+            self.warnings.push(what);
+        }
     }
 
     /// Takes a packet: the first one counts, and only if it can be read.

@@ -1,6 +1,7 @@
 //! Owns the metadata in a PNG's chunks: XMP as a text, EXIF in its own chunk or, like IPTC, as a profile in
 //! hexadecimal digits, as ImageMagick writes it. Also behind the picture, where exiftool puts it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 
@@ -17,6 +18,12 @@ const CRC_BYTES: u64 = 4;
 /// A chunk is read up to here: a packet in hexadecimal digits.
 const CHUNK_BYTES_MAX: usize = 2 * XMP_BYTES_MAX;
 
+/// The format allows a keyword so many characters.
+const KEYWORD_CHARS_MAX: usize = 79;
+
+/// Names that are told: more would be no line that anybody reads.
+const NAMES_MAX: usize = 8;
+
 const XMP: &[u8] = b"XML:com.adobe.xmp";
 const PROFILE: &[u8] = b"Raw profile type ";
 const XMP_IN_APP1: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
@@ -24,6 +31,17 @@ const XMP_IN_APP1: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 /// Walks the chunks to the last.
 pub(super) fn gather(stream: &mut Stream<&File>, found: &mut Found) -> Result<(), Flaw> {
     stream.skip(SIGNATURE_BYTES)?;
+    let mut left_out = BTreeSet::new();
+    let walked = walk(stream, found, &mut left_out);
+    if !left_out.is_empty() {
+        let names: Vec<_> = left_out.into_iter().collect();
+        found.warn(format!("texts of the PNG were not carried: {}", names.join(", ")));
+    }
+    walked
+}
+
+/// `left_out`: names of texts that other formats do not have.
+fn walk(stream: &mut Stream<&File>, found: &mut Found, left_out: &mut BTreeSet<String>) -> Result<(), Flaw> {
     loop {
         let length = u64::from(stream.u32_be()?);
         let name: [u8; 4] = stream.bytes()?;
@@ -31,9 +49,12 @@ pub(super) fn gather(stream: &mut Stream<&File>, found: &mut Found) -> Result<()
         match &name {
             b"IEND" => return Ok(()),
             b"caBX" => found.warn("Content Credentials were not carried: they vouch for the source's pixels"),
-            b"eXIf" => found.exif = bytes(stream, length, EXIF_BYTES_MAX)?,
+            b"eXIf" => found.exif = bytes(stream, length, EXIF_BYTES_MAX)?.and_then(exif::tiff_structure),
             b"iTXt" | b"zTXt" | b"tEXt" => match bytes(stream, length, CHUNK_BYTES_MAX)? {
-                Some(chunk) => take_text(&name, &chunk, found),
+                Some(chunk) => {
+                    let name = take_text(&name, &chunk, found);
+                    left_out.extend(name.filter(|_| left_out.len() < NAMES_MAX));
+                }
                 None => found.warn("a text is too large and is not carried over"),
             },
             _ => {}
@@ -42,8 +63,9 @@ pub(super) fn gather(stream: &mut Stream<&File>, found: &mut Found) -> Result<()
     }
 }
 
-fn take_text(name: &[u8; 4], chunk: &[u8], found: &mut Found) {
-    let Some((keyword, rest)) = cut(chunk) else { return };
+/// Takes what is known; gives the name of what is not.
+fn take_text(name: &[u8; 4], chunk: &[u8], found: &mut Found) -> Option<String> {
+    let (keyword, rest) = cut(chunk)?;
     if keyword == XMP && name == b"iTXt" {
         match international(rest) {
             Some(packet) => found.take_xmp(packet),
@@ -59,10 +81,25 @@ fn take_text(name: &[u8; 4], chunk: &[u8], found: &mut Found) {
             Some(profile) => take_profile(kind, profile, found),
             None => found.warn(format!(
                 "the {} profile is damaged and is not carried over",
-                crate::error::one_line(&String::from_utf8_lossy(kind))
+                word(kind)
             )),
         }
+    } else if !is_about_the_file(keyword) {
+        return Some(word(keyword));
     }
+    None
+}
+
+/// A keyword for a message.
+fn word(keyword: &[u8]) -> String {
+    let word = crate::error::one_line(&String::from_utf8_lossy(keyword));
+    word.chars().take(KEYWORD_CHARS_MAX).collect()
+}
+
+/// Whether a text tells of the file and not of the picture: programs, and ImageMagick's times and settings.
+fn is_about_the_file(keyword: &[u8]) -> bool {
+    let prefixes: [&[u8]; 4] = [b"date:", b"png:", b"exif:", b"xmp:"];
+    keyword == b"Software" || prefixes.iter().any(|prefix| keyword.starts_with(prefix))
 }
 
 fn take_profile(kind: &[u8], profile: Vec<u8>, found: &mut Found) {
