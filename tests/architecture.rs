@@ -30,6 +30,7 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
             "image",
             "flate2",
             "fax",
+            "jpeg_decoder",
             "jpeg_encoder",
             "moxcms",
             "png",

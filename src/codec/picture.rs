@@ -56,10 +56,10 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
     for outline in outlines {
         let mut facts = match &outline.tiff {
             Some(page) => {
-                let bytes = source.file.metadata().map_or(0, |meta| meta.len());
+                let mut stream = Stream::of(&source.file).map_err(|error| file::read_error(path, error))?;
                 Facts {
                     raw: outline.raw.ok_or_else(|| unknown_samples(path))?,
-                    icc: page.icc(&mut Stream::new(&source.file, bytes)),
+                    icc: page.icc(&mut stream),
                     exif: None,
                     orientation: Some(page.orientation()),
                 }

@@ -1,9 +1,12 @@
 //! Owns the pixels of a JPEG. They come whole: its decoder writes each row of blocks into the picture at once and
 //! holds no second one, but it cannot stop in between. The file goes through a window.
 //!
+//! Baseline pictures in several scans go through another decoder, because this one makes garbage of them.
+//!
 //! The `image` crate's reader for the same decoder takes in the whole file first, into a buffer that doubles.
 
 use std::cell::Cell;
+use std::io::{BufReader, Read};
 
 use image::ImageError;
 use image::error::{
@@ -14,7 +17,7 @@ use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::window::Window;
+use super::window::{WINDOW_BYTES, Window};
 use super::{Bands, Trouble};
 use crate::codec::file::Source;
 use crate::codec::probe::DecodeLimits;
@@ -40,6 +43,9 @@ impl Picture {
 
 impl Bands for Picture {
     fn read(&mut self, rows: &mut [u8]) -> Result<(), Trouble> {
+        if self.source.outline.apart {
+            return decode_apart(&self.source, rows);
+        }
         let failure = Cell::new(None);
         let end = self.source.outline.image_end.unwrap_or(u64::MAX);
         let window = Window::new(&self.source.file, end, &failure);
@@ -87,6 +93,26 @@ fn decode(
         return Err(Trouble::Changed);
     }
     decoder.decode_into(rows).map_err(image_error)?;
+    Ok(())
+}
+
+/// A baseline picture whose components come one after the other. The decoder of all others takes them for something
+/// else and says nothing.
+fn decode_apart(source: &Source, rows: &mut [u8]) -> Result<(), Trouble> {
+    let end = source.outline.image_end.unwrap_or(u64::MAX);
+    let file = BufReader::with_capacity(WINDOW_BYTES, (&source.file).take(end));
+    let mut decoder = jpeg_decoder::Decoder::new(file);
+    let pixels = decoder.decode().map_err(|error| match error {
+        jpeg_decoder::Error::Io(error) => ImageError::IoError(error),
+        other => ImageError::Decoding(DecodingError::new(
+            ImageFormatHint::Exact(image::ImageFormat::Jpeg),
+            other,
+        )),
+    })?;
+    if pixels.len() != rows.len() {
+        return Err(Trouble::Changed);
+    }
+    rows.copy_from_slice(&pixels);
     Ok(())
 }
 

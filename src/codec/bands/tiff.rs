@@ -50,8 +50,7 @@ impl Chunks {
         let (Some(chunk_width), Some(chunk_height)) = (side(chunk_width), side(chunk_height)) else {
             return Err(damaged("its strips or tiles have no size"));
         };
-        let bytes = source.file.metadata().map_err(ImageError::IoError)?.len();
-        let mut stream = Stream::new(&source.file, bytes);
+        let mut stream = Stream::of(&source.file).map_err(ImageError::IoError)?;
         let places = places(&page, &mut stream).map_err(trouble)?;
         let jpeg_tables = page.jpeg_tables(&mut stream);
         let down = source.size.height.div_ceil(chunk_height) as usize;

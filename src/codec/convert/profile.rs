@@ -155,7 +155,7 @@ fn is_for_display(curve: impl Fn(f32) -> f32) -> bool {
 fn seen(profile: &ColorProfile, colors: &[[f32; 3]]) -> Option<Vec<[f64; 3]>> {
     let wide = wide_linear();
     let transform = profile
-        .create_transform_f32(Layout::Rgb, &wide, Layout::Rgb, options())
+        .create_transform_f32(Layout::Rgb, &wide, Layout::Rgb, options(profile))
         .ok()?;
     let mut seen = vec![0.0; colors.len() * 3];
     transform.transform(colors.as_flattened(), &mut seen).ok()?;
@@ -172,10 +172,20 @@ fn wide_linear() -> ColorProfile {
     wide
 }
 
-/// How colours are converted: relative to the white of the paper, as viewers show them.
-pub(super) fn options() -> TransformOptions {
+/// How colours are converted: light relative to white, as viewers show it; ink as the makers of a profile meant it,
+/// whose black is black then.
+pub(super) fn options(profile: &ColorProfile) -> TransformOptions {
+    let is_light = profile.color_space != DataColorSpace::Cmyk;
+    let colorimetric = match (&profile.lut_a_to_b_perceptual, &profile.lut_a_to_b_colorimetric) {
+        (Some(_), Some(_)) => is_light,
+        (perceptual, _) => perceptual.is_none(),
+    };
     TransformOptions {
-        rendering_intent: RenderingIntent::RelativeColorimetric,
+        rendering_intent: if colorimetric {
+            RenderingIntent::RelativeColorimetric
+        } else {
+            RenderingIntent::Perceptual
+        },
         // What the tag says and what the curves say may differ; everybody else looks at the curves.
         allow_use_cicp_transfer: false,
         prefer_fixed_point: false,

@@ -213,7 +213,7 @@ impl Converter {
             }
             Model::Ycck => {
                 for pixel in self.colors.as_chunks_mut::<4>().0 {
-                    // They hold 1 - (1 - ink): twice inverted.
+                    // Twice inverted: as red, green and blue that are no ink, and as Adobe does it.
                     let [c, m, y] = from_differences([pixel[0], pixel[1], pixel[2]], 0.299, 0.114);
                     *pixel = [c, m, y, 1.0 - pixel[3]];
                 }
@@ -250,7 +250,7 @@ fn transform(
         _ => Layout::Rgb,
     };
     profile
-        .create_transform_f32(layout, &gamut.profile(), Layout::Rgb, options())
+        .create_transform_f32(layout, &gamut.profile(), Layout::Rgb, options(profile))
         .map_err(|_| Unconvertible)
 }
 

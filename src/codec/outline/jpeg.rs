@@ -11,6 +11,9 @@ const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;
 const SOS: u8 = 0xDA;
 
+/// A frame whose scans refine one another.
+const PROGRESSIVE: u8 = 0xC2;
+
 /// Adobe's segment begins so; its last byte tells how colours were transformed.
 const APP14: u8 = 0xEE;
 const ADOBE: &[u8; 5] = b"Adobe";
@@ -47,6 +50,11 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
                     let frame = frame.ok_or(Flaw::Damaged("it has no frame header"))?;
                     outline.add_work(frame.work_bytes(components));
                     outline.raw = frame.ink(adobe);
+                    outline.apart = frame.marker != PROGRESSIVE && components < frame.components;
+                    if outline.apart && frame.components == 4 {
+                        let what = "it is a CMYK JPEG whose inks come one after the other; save it anew";
+                        outline.refusal.get_or_insert(what.to_owned());
+                    }
                 }
             }
             0xC0..=0xCF if !matches!(marker, 0xC4 | 0xC8 | 0xCC) && scans == 0 => {
@@ -191,11 +199,13 @@ impl Frame {
         let components = u64::from(self.components);
         let width = u64::from(self.size.width).next_multiple_of(MCU);
         let rows = width * BLOCK_ROWS_HELD * 8 * components * BYTES;
-        let progressive = self.marker == 0xC2;
-        if progressive || components_in_scan < self.components {
-            let mcus = u64::from(self.size.width.div_ceil(self.mcu.width))
-                * u64::from(self.size.height.div_ceil(self.mcu.height));
+        let mcus = u64::from(self.size.width.div_ceil(self.mcu.width))
+            * u64::from(self.size.height.div_ceil(self.mcu.height));
+        if self.marker == PROGRESSIVE {
             rows + mcus * self.blocks * 64 * BYTES
+        } else if components_in_scan < self.components {
+            // Their samples as they are decoded, of four bytes while a scan is, and the picture made of them.
+            rows + mcus * self.blocks * 64 * 4 + self.size.pixels() * components
         } else {
             rows
         }

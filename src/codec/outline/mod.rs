@@ -41,6 +41,8 @@ pub(super) struct Outline {
     pub(super) colors: ColorChunks,
     /// Where the headers end and entropy-coded data begin (JPEG).
     pub(super) header_end: Option<u64>,
+    /// Its components come one after the other (baseline JPEG).
+    pub(super) apart: bool,
     /// Where the picture ends; what follows is something else.
     pub(super) image_end: Option<u64>,
     /// Rows that a decoder gives at once: 1 up to all of them.

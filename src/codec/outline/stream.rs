@@ -1,5 +1,6 @@
 //! Owns reading forward through a file of known length. Never reads past it.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
 
 use super::Flaw;
@@ -11,9 +12,17 @@ pub(in crate::codec) struct Stream<R> {
     len: u64,
 }
 
+impl<'a> Stream<&'a File> {
+    /// A file from its beginning, wherever it was.
+    pub(in crate::codec) fn of(mut file: &'a File) -> io::Result<Self> {
+        file.rewind()?;
+        Ok(Self::new(file, file.metadata()?.len()))
+    }
+}
+
 impl<R: Read + Seek> Stream<R> {
     /// A file at its beginning, `len` bytes long.
-    pub(in crate::codec) fn new(file: R, len: u64) -> Self {
+    pub(super) fn new(file: R, len: u64) -> Self {
         Self {
             inner: BufReader::with_capacity(1 << 16, file),
             at: 0,

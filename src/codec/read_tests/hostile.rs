@@ -8,6 +8,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tiff::encoder::{TiffEncoder, colortype};
 use tiff::tags::Tag;
 
+use super::tiff_file::TiffFile;
 use super::*;
 use crate::codec::{Ending, ends_properly};
 
@@ -173,13 +174,6 @@ fn several_pictures_in_one_file_are_refused_with_their_number() {
     let text = refusal(&folder.file("a.png", &apng));
     assert!(text.contains("it holds 3 frames"), "{text}");
 
-    let mut tiff = std::io::Cursor::new(Vec::new());
-    let mut encoder = TiffEncoder::new(&mut tiff).unwrap();
-    encoder.write_image::<colortype::Gray8>(1, 1, &[1]).unwrap();
-    encoder.write_image::<colortype::Gray8>(1, 1, &[2]).unwrap();
-    let text = refusal(&folder.file("a.tif", tiff.get_ref()));
-    assert!(text.contains("it holds 2 pages"), "{text}");
-
     let frame = |chunk: &[u8]| [b"ANMF", &(chunk.len() as u32).to_le_bytes()[..], chunk].concat();
     let chunks = [
         &b"WEBPVP8X\x0a\0\0\0\x02\0\0\0\x01\0\0\0\0\0ANIM\x06\0\0\0\0\0\0\0\0\0"[..],
@@ -219,23 +213,42 @@ fn directories_of_a_tiff_that_form_a_loop_do_not_keep_anyone_busy() {
 #[test]
 fn kinds_of_tiff_that_cannot_be_upscaled_are_named() {
     let folder = Folder::new();
-    let mut float = std::io::Cursor::new(Vec::new());
-    let mut encoder = TiffEncoder::new(&mut float).unwrap();
-    encoder
-        .write_image::<colortype::Gray32Float>(1, 1, &[0.5])
-        .unwrap();
-    let text = refusal(&folder.file("a.tif", float.get_ref()));
-    assert!(text.contains("floating-point"), "{text}");
-    let mut cmyk = std::io::Cursor::new(Vec::new());
-    let mut encoder = TiffEncoder::new(&mut cmyk).unwrap();
-    encoder.write_image::<colortype::CMYK8>(1, 1, &[0; 4]).unwrap();
-    let text = refusal(&folder.file("a.tif", cmyk.get_ref()));
-    assert!(text.contains("CMYK") && text.contains("save it as RGB"), "{text}");
+    let grey = TiffFile::new(2, 1, 1, 8);
+    let rgb = TiffFile::new(2, 1, 3, 8);
+    for (file, word) in [
+        (with(grey, &[(339, &[2])]), "signed"),
+        (with(grey, &[(262, &[4])]), "only a mask"),
+        (with(grey, &[(262, &[32_845])]), "LogLuv"),
+        (with(grey, &[(262, &[777])]), "unknown colour space"),
+        (with(grey, &[(259, &[50_000])]), "ZSTD"),
+        (with(grey, &[(259, &[34_887])]), "LERC"),
+        (with(grey, &[(259, &[6])]), "old kind"),
+        (with(grey, &[(259, &[4])]), "faxes with colours"),
+        (with(rgb, &[(262, &[5])]), "3 samples where 4"),
+        (with(rgb, &[(262, &[6])]), "halved colours"),
+        (with(rgb, &[(258, &[24]), (339, &[3])]), "24-bit"),
+        (with(rgb, &[(262, &[8]), (339, &[3])]), "neither grey nor RGB"),
+        (with(rgb, &[(259, &[8]), (317, &[9])]), "unknown predictor"),
+        (
+            with(TiffFile::new(2, 1, 4, 8), &[(262, &[5]), (332, &[2])]),
+            "other inks",
+        ),
+    ] {
+        let text = refusal(&folder.file("a.tif", &file.bytes(&[0; 8])));
+        assert!(
+            text.contains(word) && text.contains("; save it"),
+            "{word}: {text}"
+        );
+    }
     let mut wide = std::io::Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut wide).unwrap();
     encoder.write_image::<colortype::Gray32>(1, 1, &[9]).unwrap();
     let text = refusal(&folder.file("a.tif", wide.get_ref()));
     assert!(text.contains("32-bit"), "{text}");
+}
+
+fn with(file: TiffFile, tags: &'static [(u16, &'static [u32])]) -> TiffFile {
+    TiffFile { tags, ..file }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Owns the tests of reading: real files, made on the spot.
 
+mod colors;
 mod facts;
 mod hostile;
+mod pages;
 mod portions;
 mod tiff_file;
 

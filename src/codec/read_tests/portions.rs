@@ -48,9 +48,9 @@ proptest! {
         let file = TiffFile {
             width, height, samples, bits, strip,
             tile: tile.map(|(wide, high)| (wide * 16, high * 16)),
-            // Planes beyond those of the colours are nothing that the decoder knows.
-            planar: planar && samples < 5,
+            planar,
             deflate, big_endian,
+            tags: &[],
         };
         let pixels = noise(width * height * samples * bits / 8, seed);
         let folder = Folder::new();
@@ -131,7 +131,18 @@ fn a_jpeg_is_the_same_through_a_window_as_from_memory() {
         assert!(bytes.len() > 4 << 16);
         let path = folder.file("a.jpg", &bytes);
         let whole = image::load_from_memory(&bytes).unwrap();
-        assert!(read(&path).unwrap() == whole.as_bytes(), "{color:?} {sampling:?}");
+        // Ink is converted here, in floating point and not in integers.
+        let most = if color == ColorType::CmykAsYcck { 2 } else { 0 };
+        let rows = read(&path).unwrap();
+        let apart = rows
+            .iter()
+            .zip(whole.as_bytes())
+            .map(|(a, b)| a.abs_diff(*b))
+            .max();
+        assert!(
+            rows.len() == whole.as_bytes().len() && apart <= Some(most),
+            "{color:?} {sampling:?}: {apart:?}"
+        );
     }
 }
 

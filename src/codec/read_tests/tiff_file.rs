@@ -1,4 +1,5 @@
-//! Owns TIFFs that no encoder at hand writes: tiles, samples apart, the other byte order. For tests.
+//! Owns TIFFs that no encoder at hand writes: tiles, samples apart, the other byte order, all kinds of samples, pages.
+//! For tests.
 
 use tiff::encoder::compression::{CompressionAlgorithm, Deflate};
 
@@ -16,6 +17,8 @@ pub struct TiffFile {
     pub planar: bool,
     pub deflate: bool,
     pub big_endian: bool,
+    /// Tags beside those that all have, or instead of them: a number, and values that are SHORT.
+    pub tags: &'static [(u16, &'static [u32])],
 }
 
 impl TiffFile {
@@ -31,13 +34,35 @@ impl TiffFile {
             planar: false,
             deflate: false,
             big_endian: false,
+            tags: &[],
         }
     }
 
-    /// The file of interleaved samples in the machine's byte order.
+    /// The file of interleaved samples in the machine's byte order; of less than eight bits, each in a byte.
     pub fn bytes(self, pixels: &[u8]) -> Vec<u8> {
+        let mut file = self.begin();
+        self.add_page(&mut file, 4, pixels);
+        file
+    }
+
+    /// A file of several pages. They have the byte order of the first.
+    #[allow(dead_code, reason = "not everybody who includes this file needs it")]
+    pub fn document(pages: &[(TiffFile, &[u8])]) -> Vec<u8> {
+        let mut file = pages[0].0.begin();
+        let mut link = 4;
+        for (page, pixels) in pages {
+            link = page.add_page(&mut file, link, pixels);
+        }
+        file
+    }
+
+    fn begin(self) -> Vec<u8> {
         let order: &[u8; 4] = if self.big_endian { b"MM\0\x2a" } else { b"II\x2a\0" };
-        let mut file = [&order[..], &[0; 4]].concat();
+        [&order[..], &[0; 4]].concat()
+    }
+
+    /// Adds a page, to which the offset at `link` will point, and tells where that of the next one is.
+    fn add_page(self, file: &mut Vec<u8>, link: usize, pixels: &[u8]) -> usize {
         let (mut offsets, mut lengths) = (Vec::new(), Vec::new());
         for chunk in self.chunks(pixels) {
             offsets.push(file.len() as u32);
@@ -71,12 +96,13 @@ impl TiffFile {
             extra[0] = 2;
             tags.push((338, extra));
         }
+        tags.retain(|(tag, _)| self.tags.iter().all(|(own, _)| own != tag));
+        tags.extend(self.tags.iter().map(|(tag, values)| (*tag, values.to_vec())));
         tags.sort_unstable();
-        self.write_directory(&mut file, &tags);
-        file
+        self.write_directory(file, link, &tags)
     }
 
-    fn write_directory(self, file: &mut Vec<u8>, tags: &[(u16, Vec<u32>)]) {
+    fn write_directory(self, file: &mut Vec<u8>, link: usize, tags: &[(u16, Vec<u32>)]) -> usize {
         let mut entries = Vec::new();
         for (tag, values) in tags {
             // Sides, places and lengths are LONG, all others SHORT.
@@ -104,10 +130,11 @@ impl TiffFile {
             entries.extend(field);
         }
         let directory = self.long(file.len() as u32);
-        file[4..8].copy_from_slice(&directory);
+        file[link..link + 4].copy_from_slice(&directory);
         file.extend(self.short(tags.len() as u16));
         file.extend(entries);
         file.extend([0; 4]);
+        file.len() - 4
     }
 
     fn long(self, value: u32) -> [u8; 4] {
@@ -127,7 +154,7 @@ impl TiffFile {
     }
 
     fn chunks(self, pixels: &[u8]) -> Vec<Vec<u8>> {
-        let sample = self.bits / 8;
+        let sample = self.bits.div_ceil(8);
         let (wide, high) = self.tile.unwrap_or((self.width, self.strip));
         let planes = if self.planar { self.samples } else { 1 };
         let per_pixel = if self.planar { 1 } else { self.samples };
@@ -143,6 +170,7 @@ impl TiffFile {
                     };
                     let mut chunk = Vec::new();
                     for y in top..bottom {
+                        let begin = chunk.len();
                         for x in left..left + wide {
                             for s in plane..plane + per_pixel {
                                 let at = ((y * self.width + x) * self.samples + s) * sample;
@@ -150,10 +178,15 @@ impl TiffFile {
                                 let stored = if inside {
                                     &pixels[at..at + sample]
                                 } else {
-                                    &[99; 2][..sample]
+                                    &[99; 4][..sample]
                                 };
                                 self.push(&mut chunk, stored);
                             }
+                        }
+                        if self.bits < 8 {
+                            let row = self.packed(&chunk[begin..]);
+                            chunk.truncate(begin);
+                            chunk.extend(row);
                         }
                     }
                     chunks.push(self.compressed(chunk));
@@ -164,11 +197,21 @@ impl TiffFile {
     }
 
     fn push(self, chunk: &mut Vec<u8>, sample: &[u8]) {
-        if let [a, b] = *sample {
-            chunk.extend(self.short(u16::from_ne_bytes([a, b])));
-        } else {
-            chunk.extend(sample);
+        match *sample {
+            [a, b] => chunk.extend(self.short(u16::from_ne_bytes([a, b]))),
+            [a, b, c, d] => chunk.extend(self.long(u32::from_ne_bytes([a, b, c, d]))),
+            _ => chunk.extend(sample),
         }
+    }
+
+    /// Samples of few bits, the first one in the highest.
+    fn packed(self, samples: &[u8]) -> Vec<u8> {
+        let mut row = vec![0u8; (samples.len() * self.bits).div_ceil(8)];
+        for (at, sample) in samples.iter().enumerate() {
+            let bit = at * self.bits;
+            row[bit / 8] |= (sample & ((1 << self.bits) - 1)) << (8 - self.bits - bit % 8);
+        }
+        row
     }
 
     fn compressed(self, chunk: Vec<u8>) -> Vec<u8> {

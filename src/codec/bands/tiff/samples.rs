@@ -124,7 +124,7 @@ pub(super) struct Reshape {
     invert: bool,
     signed: bool,
     /// Empty where there is none.
-    palette: Vec<u16>,
+    palette: Vec<u8>,
 }
 
 impl Reshape {
@@ -192,7 +192,7 @@ impl Reshape {
         if !self.palette.is_empty() && sample == 0 {
             let colors = self.palette.len() / 3;
             for channel in 0..3 {
-                self.put(self.palette[channel * colors + value as usize], channel, pixel);
+                pixel[channel] = self.palette[channel * colors + value as usize];
             }
             return;
         }

@@ -76,8 +76,8 @@ pub(in crate::codec) struct Page {
     subsampling: [u64; 2],
     /// Shares of red and blue in the luminance.
     luma: [f32; 2],
-    /// 65,535 is the most, all reds first, then greens, then blues.
-    pub(in crate::codec) palette: Vec<u16>,
+    /// All reds first, then greens, then blues.
+    pub(in crate::codec) palette: Vec<u8>,
     pub(in crate::codec) offsets: Option<Entry>,
     pub(in crate::codec) lengths: Option<Entry>,
     jpeg_tables: Option<Entry>,
@@ -328,11 +328,8 @@ impl Page {
             None if colors >= 3 => Alpha::Straight,
             _ => Alpha::None,
         };
-        let deep_palette = self.palette.iter().any(|value| value % 257 != 0);
         let sample = match (self.is_float(), photometric) {
             (true, _) => Sample::Float,
-            (false, Photometric::Palette) if !deep_palette => Sample::Eight,
-            (false, Photometric::Palette) => Sample::Sixteen,
             (false, _) if self.bits <= 8 => Sample::Eight,
             (false, _) => Sample::Sixteen,
         };
@@ -362,7 +359,7 @@ impl Page {
             }
             _ => {}
         }
-        outline.add_work((self.palette.len() * 4) as u64);
+        outline.add_work((self.palette.len() * 2) as u64);
     }
 
     fn refusal(&self) -> Option<String> {
@@ -509,16 +506,16 @@ fn stored_colors(photometric: Photometric) -> u64 {
     }
 }
 
-/// Some writers have eight bits in the place of sixteen.
-fn palette_of(values: &[u64]) -> Vec<u16> {
-    let factor = if values.iter().all(|value| *value < 256) {
-        257
+/// Sixteen bits, which nobody chose with such care; some writers have eight in their place.
+fn palette_of(values: &[u64]) -> Vec<u8> {
+    let most = if values.iter().all(|value| *value < 256) {
+        255
     } else {
-        1
+        65_535
     };
     values
         .iter()
-        .map(|value| u16::try_from(value * factor).unwrap_or(u16::MAX))
+        .map(|value| ((value.min(&most) * 255 + most / 2) / most) as u8)
         .collect()
 }
 
