@@ -22,7 +22,7 @@ impl<'a> Stream<&'a File> {
 
 impl<R: Read + Seek> Stream<R> {
     /// A file at its beginning, `len` bytes long.
-    pub(super) fn new(file: R, len: u64) -> Self {
+    pub(in crate::codec) fn new(file: R, len: u64) -> Self {
         Self {
             inner: BufReader::with_capacity(1 << 16, file),
             at: 0,
