@@ -27,13 +27,18 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[
+            "brotli_decompressor",
+            "gif",
             "image",
             "flate2",
             "fax",
+            "image_webp",
             "jpeg_decoder",
             "jpeg_encoder",
             "moxcms",
+            "jxl_oxide",
             "png",
+            "re_rav1d",
             "tiff",
             "webp",
             "weezl",

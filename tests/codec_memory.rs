@@ -93,7 +93,7 @@ fn decoding(path: &Path) -> (u64, ImageHeader) {
     let mut row = vec![0; header.layout.row_bytes(header.upright().width)];
     let (held, ()) = peak(|| {
         let mut rows = codec::open(path, &header, &limits).unwrap();
-        for _ in 0..rows.size().height {
+        for _ in 0..rows.size().height as usize * header.sequence.pictures() {
             rows.read_row(&mut row).unwrap();
         }
     });
@@ -305,6 +305,57 @@ fn a_bmp_is_held_by_the_row_and_a_webp_whole() {
         .encode(80.0)
         .to_vec();
     assert_held("lossy.webp", &lossy, Held::Whole(12));
+}
+
+/// Frames that differ, each as large as the canvas.
+fn frames(count: u8) -> impl Iterator<Item = Vec<u8>> {
+    let pixels = SIZE.0 as usize * SIZE.1 as usize;
+    (0..count).map(move |frame| (0..pixels).map(|at| (at / 900 + at % 7) as u8 ^ frame).collect())
+}
+
+#[test]
+fn an_animation_is_held_by_the_frame() {
+    let mut gif_bytes = Vec::new();
+    let palette: Vec<u8> = (0..=255).flat_map(|level| [level; 3]).collect();
+    let mut encoder = gif::Encoder::new(&mut gif_bytes, SIZE.0 as u16, SIZE.1 as u16, &palette).unwrap();
+    for (index, buffer) in frames(4).enumerate() {
+        let frame = gif::Frame {
+            width: SIZE.0 as u16,
+            height: SIZE.1 as u16,
+            buffer: buffer.into(),
+            dispose: if index == 1 {
+                gif::DisposalMethod::Previous
+            } else {
+                gif::DisposalMethod::Keep
+            },
+            ..gif::Frame::default()
+        };
+        encoder.write_frame(&frame).unwrap();
+    }
+    drop(encoder);
+    // The frame that is read, the one that is decoded, the canvas, and the canvas as it was.
+    assert_held("a.gif", &gif_bytes, Held::Whole(35));
+
+    let mut png_bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png_bytes, SIZE.0, SIZE.1);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_animated(4, 0).unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    for frame in frames(4) {
+        writer.set_dispose_op(png::DisposeOp::Previous).unwrap();
+        writer.write_image_data(&frame).unwrap();
+    }
+    writer.finish().unwrap();
+    assert_held("a.png", &png_bytes, Held::Whole(35));
+}
+
+#[test]
+fn a_jpeg_xl_is_held_whole_in_wide_numbers() {
+    let bytes = std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/photos/large.jxl"
+    ));
+    assert_held("large.jxl", &bytes.unwrap(), Held::Whole(320));
 }
 
 /// The same rows again and again, in the buffer that comes back.

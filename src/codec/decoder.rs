@@ -13,6 +13,10 @@ use super::layout::{Channels, Depth, PixelLayout, SourceFormat};
 use super::probe::DecodeLimits;
 use crate::size::Size;
 
+/// Most bytes that the headers of a PNG may unpack to: profiles have less than a megabyte, and editors' histories a
+/// few.
+const MOST_HEADER_BYTES: u64 = 64 << 20;
+
 /// A decoder for a file at its beginning, bound to the limits.
 pub(super) fn new<'a>(
     format: SourceFormat,
@@ -26,8 +30,12 @@ pub(super) fn new<'a>(
     bounds.max_alloc = Some(limits.decode_bytes);
     let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
         SourceFormat::Jpeg => Box::new(JpegDecoder::new(file)?),
-        // It takes in profiles and texts at once, so that limits set later would come too late.
-        SourceFormat::Png => Box::new(PngDecoder::with_limits(file, bounds.clone())?),
+        // It takes in profiles and texts at once, so that limits set later would come too late. Only its header is
+        // read: what a few kilobytes may unpack to has a limit of its own.
+        SourceFormat::Png => {
+            bounds.max_alloc = Some(limits.decode_bytes.min(MOST_HEADER_BYTES));
+            Box::new(PngDecoder::with_limits(file, bounds.clone())?)
+        }
         SourceFormat::Webp => Box::new(WebPDecoder::new(file)?),
         // Read by its directories alone.
         SourceFormat::Tiff => {
@@ -36,6 +44,12 @@ pub(super) fn new<'a>(
             ));
         }
         SourceFormat::Bmp => Box::new(BmpDecoder::new(file)?),
+        SourceFormat::Gif | SourceFormat::Avif | SourceFormat::Jxl | SourceFormat::Heic => {
+            // Nobody asks: what is to be known of them is known from their outline.
+            return Err(ImageError::Unsupported(
+                ImageFormatHint::Name(format.as_str().to_owned()).into(),
+            ));
+        }
     };
     decoder.set_limits(bounds)?;
     Ok(decoder)

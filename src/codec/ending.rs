@@ -31,7 +31,9 @@ pub fn ends_properly(path: &Path) -> io::Result<Ending> {
     let Opened::Regular(file, bytes, Kind::Image(format)) = open_regular(path)? else {
         return unless_preallocated(path);
     };
-    match outline::examine(format, file, bytes).1 {
+    let (outline, flaw) = outline::examine(format, file, bytes);
+    match flaw {
+        None if outline.open_ended => unless_preallocated(path),
         None => Ok(Ending::Complete),
         Some(Flaw::Short) => Ok(Ending::Incomplete),
         Some(Flaw::Damaged(_)) => unless_preallocated(path),

@@ -99,6 +99,9 @@ pub(super) fn accept(path: &Path, limits: &DecodeLimits) -> Result<Source, Codec
         Kind::Unknown if file_bytes == 0 => return Err(unreadable(path, "the file is empty")),
         Kind::Unknown => return Err(unreadable(path, "it is not an image of a known format")),
     };
+    if format == SourceFormat::Heic && cfg!(not(feature = "heic")) {
+        return Err(unsupported(path, HEIC_UNREAD));
+    }
     let (outline, flaw) = outline::examine(format, &mut file, file_bytes);
     if let Some(Flaw::Io(error)) = flaw {
         return Err(read_error(path, error));
@@ -152,26 +155,48 @@ fn check_sequence(
     limits: &DecodeLimits,
 ) -> Result<(), CodecError> {
     let count = outline.pictures;
-    if count > 1 && format != SourceFormat::Tiff {
-        let detail = format!("it holds {count} frames; save the one you want as a file of its own");
+    let what = if format == SourceFormat::Tiff {
+        "pages"
+    } else {
+        "frames"
+    };
+    if count > 1 && format != SourceFormat::Tiff && outline.animation.is_none() {
+        let detail = format!("it holds {count} {what}; save the one you want as a file of its own");
         return Err(unsupported(path, detail));
     }
-    if count > u64::from(limits.frames) {
-        let most = limits.frames;
-        let detail = format!("it holds {count} pages, and at most {most} are allowed");
+    let pages = pages(outline).filter_map(|page| page.size);
+    let pixels = match outline.animation {
+        Some(_) => outline.frames_px,
+        None => pages.fold(0, |sum, size| size.pixels().saturating_add(sum)),
+    };
+    check_count(path, what, count, pixels, limits)
+}
+
+/// Refuses a sequence that nobody would wait for. The limit of all pixels is for few pictures that are large.
+pub(super) fn check_count(
+    path: &Path,
+    what: &str,
+    count: u64,
+    pixels: u64,
+    limits: &DecodeLimits,
+) -> Result<(), CodecError> {
+    let most = u64::from(limits.frames).min(outline::MOST_FRAMES);
+    if count > most {
+        let detail = format!("it holds {count} {what}, and at most {most} are allowed");
         return Err(too_large(path, detail));
     }
-    let pixels = pages(outline)
-        .filter_map(|page| page.size)
-        .fold(0u64, |sum, size| sum.saturating_add(size.pixels()));
     if count > 1 && pixels > limits.sequence_pixels {
         let (has, most) = (millions(pixels), millions(limits.sequence_pixels));
         let detail =
-            format!("its {count} pages are {has} million pixels, and at most {most} million are allowed");
+            format!("its {count} {what} are {has} million pixels, and at most {most} million are allowed");
         return Err(too_large(path, detail));
     }
     Ok(())
 }
+
+/// What a build without libheif says.
+const HEIC_UNREAD: &str =
+    "it is a HEIC; convert it with heif-convert, or build upscaled with --features heic, which needs libheif";
 
 fn check_size(path: &Path, size: Size, limits: &DecodeLimits) -> Result<(), CodecError> {
     let Size { width, height } = size;

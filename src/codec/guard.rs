@@ -1,9 +1,10 @@
 //! Owns the fence around image decoders, which may panic on malicious input. Never hides a panic of our own
 //! code: only what runs inside [`fenced`] is caught.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
+use std::sync::mpsc::sync_channel;
 
 thread_local! {
     static FENCED: Cell<bool> = const { Cell::new(false) };
@@ -23,12 +24,48 @@ pub(super) fn fenced<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     result.map_err(|_| Panicked)
 }
 
+thread_local! {
+    /// Who waits for this thread, if it is one that is given up when it panics.
+    static GIVEN_UP: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// As [`fenced`], for a decoder whose panic would end the process before it can be caught: its functions pretend to be
+/// C, and those are not unwound. It works on a thread of its own. If it panics, the thread says so before the unwinding
+/// would begin, and sleeps for ever; what it held is lost with it, which is at most what was promised for the file.
+pub(super) fn fenced_apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Panicked> {
+    install_quiet_hook();
+    let (tell, told) = sync_channel(1);
+    let started = std::thread::Builder::new()
+        .name("decoder".to_owned())
+        .spawn(move || {
+            let giving_up = tell.clone();
+            // Nobody waits any more if this fails, and then nobody needs to know.
+            GIVEN_UP.set(Some(Box::new(move || drop(giving_up.send(Err(Panicked))))));
+            let value = work();
+            GIVEN_UP.set(None);
+            drop(tell.send(Ok(value)));
+        });
+    if started.is_err() {
+        return Err(Panicked);
+    }
+    told.recv().unwrap_or(Err(Panicked))
+}
+
 /// Once per process, in front of whatever hook is there; other threads and unfenced code report as before.
 fn install_quiet_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let previous = take_hook();
         set_hook(Box::new(move |info| {
+            if let Some(give_up) = GIVEN_UP.take() {
+                tracing::debug!(panic = %info, "an image decoder panicked and is given up");
+                give_up();
+                loop {
+                    std::thread::park();
+                }
+            }
             if FENCED.get() {
                 tracing::debug!(panic = %info, "an image decoder panicked");
             } else {
@@ -47,5 +84,16 @@ mod tests {
         assert_eq!(fenced(|| -> u8 { panic!("malicious") }), Err(Panicked));
         assert!(!FENCED.get());
         assert_eq!(fenced(|| 1), Ok(1));
+    }
+
+    #[expect(clippy::redundant_closure, reason = "a C function is no closure")]
+    /// A panic that reached the end of a C function would end this process, and the test with it.
+    #[test]
+    fn a_panic_below_a_c_function_is_an_error_too() {
+        extern "C" fn pretends_to_be_c() {
+            panic!("malicious");
+        }
+        assert_eq!(fenced_apart(|| pretends_to_be_c()), Err(Panicked));
+        assert_eq!(fenced_apart(|| 1), Ok(1));
     }
 }

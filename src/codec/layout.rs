@@ -13,6 +13,14 @@ pub enum SourceFormat {
     Tiff,
     /// BMP.
     Bmp,
+    /// GIF.
+    Gif,
+    /// AVIF.
+    Avif,
+    /// JPEG XL, as a bare codestream or in its container.
+    Jxl,
+    /// HEIC: HEVC in a HEIF container.
+    Heic,
 }
 
 impl SourceFormat {
@@ -24,6 +32,10 @@ impl SourceFormat {
             Self::Webp => "webp",
             Self::Tiff => "tiff",
             Self::Bmp => "bmp",
+            Self::Gif => "gif",
+            Self::Avif => "avif",
+            Self::Jxl => "jxl",
+            Self::Heic => "heic",
         }
     }
 }

@@ -60,12 +60,17 @@ pub fn holds(format: ResultFormat, sequence: &Sequence) -> bool {
     }
 }
 
-/// The format of a result: the one that was asked for, or the source's own. A lossless source that cannot be
-/// written as it is becomes PNG.
+/// The format of a result: the one that was asked for, or the source's own. A source that cannot be written as it
+/// is becomes PNG where its format may be lossless, and JPEG where it hardly ever is.
 pub fn result_format(wanted: Format, source: SourceFormat) -> ResultFormat {
     match (wanted, source) {
-        (Format::Jpeg, _) | (Format::Same, SourceFormat::Jpeg) => ResultFormat::Jpeg,
-        (Format::Png, _) | (Format::Same, SourceFormat::Png | SourceFormat::Bmp) => ResultFormat::Png,
+        (Format::Jpeg, _) | (Format::Same, SourceFormat::Jpeg | SourceFormat::Avif | SourceFormat::Heic) => {
+            ResultFormat::Jpeg
+        }
+        (Format::Png, _)
+        | (Format::Same, SourceFormat::Png | SourceFormat::Bmp | SourceFormat::Gif | SourceFormat::Jxl) => {
+            ResultFormat::Png
+        }
         (Format::Webp, _) | (Format::Same, SourceFormat::Webp) => ResultFormat::Webp,
         (Format::Tiff, _) | (Format::Same, SourceFormat::Tiff) => ResultFormat::Tiff,
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use image::{ImageDecoder, ImageError};
 
+use super::bands;
 use super::convert::{self, Plan};
 use super::decoder;
 use super::error::CodecError;
@@ -14,9 +15,10 @@ use super::exif;
 use super::file::{self, Source};
 use super::gather;
 use super::guard::{Panicked, fenced};
-use super::layout::Channels;
-use super::outline::{ColorChunks, Outline, Stream};
+use super::layout::{Channels, SourceFormat};
+use super::outline::{ColorChunks, Facts, Outline, Stream};
 use super::raw::RawLayout;
+use super::sequence::Animation;
 use super::source;
 use crate::size::Size;
 
@@ -37,7 +39,10 @@ pub(super) struct Picture {
 
 /// All that is known of a file.
 pub(super) struct Known {
+    /// One, or the pages of a document.
     pub(super) pictures: Vec<Picture>,
+    /// How the frames run, where the one picture is an animation.
+    pub(super) animation: Option<Animation>,
     pub(super) exif: Option<Vec<u8>>,
     pub(super) xmp: Option<Vec<u8>>,
     pub(super) iptc: Option<Vec<u8>>,
@@ -51,20 +56,28 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
     let mut warnings = Vec::new();
     let mut pictures = Vec::new();
     let (mut exif, mut xmp, mut iptc) = (None, None, None);
+    let mut animation = source.outline.animation.clone();
     let outlines = std::iter::once(&source.outline).chain(&source.outline.more);
     let (mut most_bytes, mut kept_bytes) = (0, 0);
     for outline in outlines {
-        let mut facts = match &outline.tiff {
-            Some(page) => {
+        let mut facts = match (&outline.facts, &outline.tiff) {
+            (Some(facts), _) => facts.clone(),
+            (None, Some(page)) => {
                 let mut stream = Stream::of(&source.file).map_err(|error| file::read_error(path, error))?;
                 Facts {
                     raw: outline.raw.ok_or_else(|| unknown_samples(path))?,
                     icc: page.icc(&mut stream),
                     exif: None,
+                    xmp: None,
                     orientation: Some(page.orientation()),
                 }
             }
-            None => decoder_facts(path, source, limits)?,
+            (None, None) if source.format == SourceFormat::Jxl => {
+                let (facts, runs) = jxl_facts(path, source, limits)?;
+                animation = runs;
+                facts
+            }
+            (None, None) => decoder_facts(path, source, limits)?,
         };
         let size = outline.size.unwrap_or(source.size);
         add(&mut warnings, &outline.warnings);
@@ -78,7 +91,7 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
         if pictures.is_empty() {
             let more = gather::gather(path, &source.file, source.format, outline, exif.as_deref());
             add(&mut warnings, &more.warnings);
-            (exif, xmp, iptc) = (exif.or(more.exif), more.xmp, more.iptc);
+            (exif, xmp, iptc) = (exif.or(more.exif), more.xmp.or(facts.xmp.take()), more.iptc);
         }
         let orientation = facts
             .orientation
@@ -106,6 +119,7 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
     file::check_bytes(path, source.size, decode_bytes, limits)?;
     Ok(Known {
         pictures,
+        animation,
         exif,
         xmp,
         iptc,
@@ -152,15 +166,6 @@ fn described(outline: &Outline, raw: RawLayout, icc: Option<Vec<u8>>) -> Option<
     }
 }
 
-/// What is in a file's headers.
-struct Facts {
-    raw: RawLayout,
-    icc: Option<Vec<u8>>,
-    exif: Option<Vec<u8>>,
-    /// Where the format has a place of its own for it (TIFF).
-    orientation: Option<u8>,
-}
-
 /// What only a decoder tells: it inflates profiles, joins them from segments and decides how rows come out.
 fn decoder_facts(path: &Path, source: &Source, limits: &super::DecodeLimits) -> Result<Facts, CodecError> {
     // Of a JPEG only the headers: its decoder would take in the whole file.
@@ -183,13 +188,38 @@ fn decoder_facts(path: &Path, source: &Source, limits: &super::DecodeLimits) -> 
     if size != source.size {
         return Err(file::unreadable(path, "its headers contradict each other"));
     }
-    let layout = decoder::layout(color).ok_or_else(|| unknown_samples(path))?;
+    let mut layout = decoder::layout(color).ok_or_else(|| unknown_samples(path))?;
+    if source.outline.framed && source.outline.holes {
+        layout.channels = layout.channels.with_alpha();
+    }
     Ok(Facts {
         raw: source.outline.raw.unwrap_or(layout.into()),
         icc,
         exif,
+        xmp: None,
         orientation: None,
     })
+}
+
+/// As [`decoder_facts`]; also whether it is an animation, which a JPEG XL tells only to its decoder.
+fn jxl_facts(
+    path: &Path,
+    source: &Source,
+    limits: &super::DecodeLimits,
+) -> Result<(Facts, Option<Animation>), CodecError> {
+    let read = fenced(|| bands::jxl_facts(&source.file, &source.outline));
+    let (facts, animation) = match read {
+        Ok(Ok(facts)) => facts,
+        Ok(Err(error)) => return Err(file::decoder_error(path, error)),
+        Err(Panicked) => return Err(file::unreadable(path, "its header is damaged")),
+    };
+    let animation = animation.filter(|animation| animation.delays.len() > 1);
+    if let Some(animation) = &animation {
+        let frames = animation.delays.len() as u64;
+        let pixels = source.size.pixels().saturating_mul(frames);
+        file::check_count(path, "frames", frames, pixels, limits)?;
+    }
+    Ok((facts, animation))
 }
 
 fn unknown_samples(path: &Path) -> CodecError {

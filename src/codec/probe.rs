@@ -32,8 +32,10 @@ impl Default for DecodeLimits {
             side_px: 50_000,
             pixels: 500_000_000,
             decode_bytes: 4 << 30,
-            frames: 2_000,
-            sequence_pixels: 2_000_000_000,
+            // Five minutes and a half at 30 frames a second: what is longer is a video.
+            frames: 10_000,
+            // 2000 frames of 1920×1080.
+            sequence_pixels: 4_000_000_000,
         }
     }
 }
@@ -131,10 +133,10 @@ pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecErr
         exif: known.exif,
         xmp: known.xmp,
         iptc: known.iptc,
-        sequence: if pages.is_empty() {
-            Sequence::Single
-        } else {
-            Sequence::Pages(pages)
+        sequence: match known.animation {
+            Some(animation) => Sequence::Animation(animation),
+            None if pages.is_empty() => Sequence::Single,
+            None => Sequence::Pages(pages),
         },
         warnings: known.warnings,
         decode_bytes: known.decode_bytes,

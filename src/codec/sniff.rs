@@ -30,15 +30,29 @@ pub(super) fn sniff(head: &[u8]) -> Kind {
     } else if at(0, b"RIFF") && at(8, b"WEBP") {
         Kind::Image(SourceFormat::Webp)
     } else if is_tiff_raw(head) {
-        Kind::Foreign("it is a camera raw file; develop it and save it as TIFF or JPEG")
+        Kind::Foreign(RAW)
     } else if at(0, b"II\x2a\0") || at(0, b"MM\0\x2a") || at(0, b"II\x2b\0") || at(0, b"MM\0\x2b") {
         Kind::Image(SourceFormat::Tiff)
     } else if is_bmp(head) {
         Kind::Image(SourceFormat::Bmp)
+    } else if at(0, b"GIF87a") || at(0, b"GIF89a") {
+        Kind::Image(SourceFormat::Gif)
+    } else if at(0, &JXL_CODESTREAM) || at(0, JXL_BOX) {
+        Kind::Image(SourceFormat::Jxl)
+    } else if at(4, b"ftyp") {
+        iso_media(head)
     } else {
         foreign(head).map_or(Kind::Unknown, Kind::Foreign)
     }
 }
+
+/// Begins a bare JPEG XL.
+const JXL_CODESTREAM: [u8; 2] = [0xFF, 0x0A];
+
+/// Begins the container of a JPEG XL.
+const JXL_BOX: &[u8] = b"\0\0\0\x0cJXL \r\n\x87\n";
+
+const RAW: &str = "it is a camera raw file; develop it and save it as TIFF or JPEG";
 
 /// Canon's CR2 and its predecessor are TIFFs with a mark of their own; the others have magics of their own.
 fn is_tiff_raw(head: &[u8]) -> bool {
@@ -60,17 +74,9 @@ fn is_bmp(head: &[u8]) -> bool {
 }
 
 fn foreign(head: &[u8]) -> Option<&'static str> {
-    const JXL_BOX: &[u8] = b"\0\0\0\x0cJXL \r\n\x87\n";
     const JP2_BOX: &[u8] = b"\0\0\0\x0cjP  \r\n\x87\n";
-    if head.get(4..8) == Some(b"ftyp") {
-        return Some(iso_media(head.get(8..12).unwrap_or_default()));
-    }
     let begins = |magic: &[u8]| head.starts_with(magic);
-    Some(if begins(b"GIF87a") || begins(b"GIF89a") {
-        "it is a GIF; save the picture as PNG"
-    } else if begins(&[0xFF, 0x0A]) || begins(JXL_BOX) {
-        "it is a JPEG XL; save it as PNG or JPEG"
-    } else if begins(JP2_BOX) || begins(&[0xFF, 0x4F, 0xFF, 0x51]) {
+    Some(if begins(JP2_BOX) || begins(&[0xFF, 0x4F, 0xFF, 0x51]) {
         "it is a JPEG 2000; save it as PNG or TIFF"
     } else if begins(b"8BPS") {
         "it is a Photoshop document; export it as TIFF or PNG"
@@ -98,15 +104,26 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Containers of the ISO family tell their content in a brand.
-fn iso_media(brand: &[u8]) -> &'static str {
-    match brand {
-        b"avif" | b"avis" => "it is an AVIF; save it as PNG or JPEG",
-        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
-            "it is a HEIC; save it as JPEG or PNG"
+/// Containers of the ISO family tell their content in brands: the major one, a version, and those that they are
+/// compatible with.
+fn iso_media(head: &[u8]) -> Kind {
+    const STILL_HEIC: [&[u8]; 4] = [b"heic", b"heix", b"heim", b"heis"];
+    let brands = head.get(8..).unwrap_or_default().chunks_exact(4);
+    let major = brands.clone().next().unwrap_or_default();
+    // Some writers put the general brand first, and what it is in particular behind it.
+    let first_of = |wanted: &[&[u8]]| brands.clone().find(|brand| wanted.contains(brand)).is_some();
+    match major {
+        b"avif" => Kind::Image(SourceFormat::Avif),
+        b"avis" => Kind::Foreign("it is an animated AVIF; save it as animated WebP, PNG or GIF"),
+        b"mif1" | b"miaf" if first_of(&[b"avif"]) => Kind::Image(SourceFormat::Avif),
+        _ if STILL_HEIC.contains(&major) => Kind::Image(SourceFormat::Heic),
+        b"mif1" | b"miaf" if first_of(&STILL_HEIC) => Kind::Image(SourceFormat::Heic),
+        b"hevc" | b"hevx" | b"msf1" => {
+            Kind::Foreign("it is a HEIC with a sequence of pictures; save the one you want as JPEG or PNG")
         }
-        b"crx " => "it is a camera raw file; develop it and save it as TIFF or JPEG",
-        _ => "it is a video; extract its frames as PNG",
+        b"mif1" | b"miaf" => Kind::Foreign("it is a HEIF of an unknown coding; save it as JPEG or PNG"),
+        b"crx " => Kind::Foreign(RAW),
+        _ => Kind::Foreign("it is a video; extract its frames as PNG"),
     }
 }
 
@@ -122,13 +139,26 @@ mod tests {
     }
 
     #[test]
+    fn a_container_is_known_by_any_of_its_brands() {
+        for (head, format) in [
+            (&b"\0\0\0\x18ftypheic\0\0\0\0mif1"[..], SourceFormat::Heic),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", SourceFormat::Heic),
+            (b"\0\0\0\x18ftypavif\0\0\0\0mif1", SourceFormat::Avif),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0miafavif", SourceFormat::Avif),
+            (b"\xff\x0a\xfa", SourceFormat::Jxl),
+            (JXL_BOX, SourceFormat::Jxl),
+        ] {
+            assert_eq!(sniff(head), Kind::Image(format));
+        }
+    }
+
+    #[test]
     fn known_kinds_that_are_not_processed_are_named() {
         for (head, word) in [
-            (&b"GIF89a\x01\0\x01\0"[..], "GIF"),
-            (b"\0\0\0\x18ftypheic", "HEIC"),
-            (b"\0\0\0\x18ftypavif", "AVIF"),
+            (&b"\0\0\0\x18ftypavis\0\0\0\0avif"[..], "animated AVIF"),
+            (b"\0\0\0\x18ftyphevc", "HEIC"),
             (b"\0\0\0\x18ftypmp42", "video"),
-            (b"\xff\x0a\xfa", "JPEG XL"),
+            (b"\0\0\0\x18ftypcrx ", "raw"),
             (b"8BPS\0\x01", "Photoshop"),
             (b"%PDF-1.7", "PDF"),
             (b"II\x2a\0\x10\0\0\0CR\x02\0", "raw"),

@@ -48,10 +48,14 @@ pub fn open(
         let page = header.page(index);
         (picture.size, picture.plan.layout, picture.orientation) == (page.size, page.layout, page.orientation)
     });
+    let frames = known
+        .animation
+        .as_ref()
+        .map_or(1, |animation| animation.delays.len());
     // What was promised to the memory budget is kept too.
     if source.format != header.format
         || !is_same
-        || known.pictures.len() != header.sequence.pictures()
+        || known.pictures.len().max(frames) != header.sequence.pictures()
         || known.decode_bytes > header.decode_bytes
     {
         return Err(file::unreadable(path, CHANGED));
@@ -61,7 +65,7 @@ pub fn open(
         let source = source
             .page(index)
             .map_err(|error| file::read_error(path, error))?;
-        pages.push_back(UprightRows::new(path, source, picture, limits));
+        pages.push_back(UprightRows::new(path, source, picture, frames, limits));
     }
     match pages.pop_front() {
         Some(first) if pages.is_empty() => Ok(Box::new(first)),
@@ -148,6 +152,8 @@ struct UprightRows {
     rows_held: u32,
     state: State,
     next_row: u32,
+    /// Of an animation, the one that is read included.
+    frames_left: usize,
 }
 
 impl RowSource for UprightRows {
@@ -194,6 +200,10 @@ impl RowSource for UprightRows {
             }
         }
         self.next_row += 1;
+        if self.next_row == self.size.height && self.frames_left > 1 {
+            self.frames_left -= 1;
+            self.next_row = 0;
+        }
         // After the last row the memory goes: the encoder may still need some for a while.
         if self.next_row < self.size.height {
             self.state = State::Decoding(decoding);
@@ -203,7 +213,7 @@ impl RowSource for UprightRows {
 }
 
 impl UprightRows {
-    fn new(path: &Path, source: Source, picture: Picture, limits: &DecodeLimits) -> Self {
+    fn new(path: &Path, source: Source, picture: Picture, frames: usize, limits: &DecodeLimits) -> Self {
         let (stored, orientation) = (picture.size, picture.orientation);
         Self {
             path: path.to_owned(),
@@ -218,6 +228,7 @@ impl UprightRows {
             rows_held: picture.rows_held,
             state: State::Closed(source, picture.plan, limits.clone()),
             next_row: 0,
+            frames_left: frames,
         }
     }
 

@@ -45,7 +45,7 @@ pub fn planned_output(recipe: &Recipe, source: &Path, scale: &str) -> Result<Pat
 
 /// Extensions of lossy formats that are read but not written.
 fn is_lossy(ext: &OsStr) -> bool {
-    ["avif", "heic", "heif", "hif", "jxl"]
+    ["avif", "heic", "heif", "hif"]
         .into_iter()
         .any(|lossy| ext.eq_ignore_ascii_case(lossy))
 }

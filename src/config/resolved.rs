@@ -216,8 +216,9 @@ impl Folder {
 
 /// Every extension of a picture that this or a later version reads: what cannot be read yet is reported
 /// instead of silently left alone.
-const DEFAULT_INCLUDE: [&str; 10] = [
-    "*.jpg", "*.jpeg", "*.png", "*.webp", "*.tif", "*.tiff", "*.bmp", "*.avif", "*.jxl", "*.heic",
+const DEFAULT_INCLUDE: [&str; 13] = [
+    "*.jpg", "*.jpeg", "*.png", "*.webp", "*.tif", "*.tiff", "*.bmp", "*.gif", "*.avif", "*.jxl", "*.heic",
+    "*.heif", "*.hif",
 ];
 
 /// What decides the pixels and the name of a result, given the source (DESIGN §9). Its hash, together with

@@ -4,12 +4,22 @@
 //!
 //! The road not taken: to read everything through the `image` crate, whose decoders give the picture whole.
 
+mod apng;
+mod avif;
 mod bmp;
+mod canvas;
+mod gif;
+#[cfg(feature = "heic")]
+mod heic;
 mod jpeg;
+mod jxl;
+mod parts;
 mod png;
 mod tiff;
+mod webp_frames;
 mod whole;
 mod window;
+mod yuv;
 
 use std::fs::File;
 use std::io::{BufReader, Read, Take};
@@ -23,7 +33,9 @@ use super::probe::DecodeLimits;
 use super::raw::RawLayout;
 use crate::size::Size;
 
-/// Stored rows, top to bottom.
+pub(super) use jxl::facts as jxl_facts;
+
+/// Stored rows, top to bottom; those of the next frame after the last of one.
 pub(super) trait Bands: Send {
     /// Writes the next rows into `rows`: all that are left, or a multiple of [`Outline::band_rows`].
     ///
@@ -83,13 +95,14 @@ pub(super) fn open(source: Source, raw: RawLayout, limits: &DecodeLimits) -> Res
     match source.format {
         SourceFormat::Tiff => return Ok(Box::new(tiff::Chunks::open(source, raw)?)),
         SourceFormat::Jpeg => return Ok(Box::new(jpeg::Picture::new(source, raw, limits))),
-        SourceFormat::Png | SourceFormat::Bmp | SourceFormat::Webp => {}
+        _ => {}
     }
     let shape = Shape {
         size: source.size,
         layout: raw.plain().ok_or(Trouble::Changed)?,
     };
     Ok(match source.format {
+        SourceFormat::Png if source.outline.framed => Box::new(apng::Frames::open(source, shape, limits)?),
         SourceFormat::Png => Box::new(png::Rows::open(source, shape, limits)?),
         SourceFormat::Bmp => match source.outline.plain_bmp {
             // The fourth byte is alpha to some writers, and how to tell is not ours to know.
@@ -98,6 +111,16 @@ pub(super) fn open(source: Source, raw: RawLayout, limits: &DecodeLimits) -> Res
             }
             _ => Box::new(whole::Picture::new(source, shape, limits)),
         },
+        SourceFormat::Webp if source.outline.framed => {
+            Box::new(webp_frames::Frames::new(source, shape, limits))
+        }
+        SourceFormat::Gif => Box::new(gif::Frames::open(source, shape, limits)?),
+        SourceFormat::Jxl => Box::new(jxl::Frames::open(source, shape)?),
+        SourceFormat::Avif => Box::new(avif::Picture::new(source, shape)?),
+        #[cfg(feature = "heic")]
+        SourceFormat::Heic => Box::new(heic::Picture::new(source, shape)?),
+        #[cfg(not(feature = "heic"))]
+        SourceFormat::Heic => return Err(Trouble::Changed),
         _ => Box::new(whole::Picture::new(source, shape, limits)),
     })
 }

@@ -62,7 +62,7 @@ impl Bands for Rows {
     }
 }
 
-fn layout((color, depth): (png::ColorType, png::BitDepth)) -> Option<PixelLayout> {
+pub(super) fn layout((color, depth): (png::ColorType, png::BitDepth)) -> Option<PixelLayout> {
     let channels = match color {
         png::ColorType::Grayscale => Channels::Grey,
         png::ColorType::GrayscaleAlpha => Channels::GreyAlpha,
@@ -79,7 +79,7 @@ fn layout((color, depth): (png::ColorType, png::BitDepth)) -> Option<PixelLayout
 }
 
 /// In the words that the `image` crate, which reads the headers, has for it.
-fn image_error(error: png::DecodingError) -> ImageError {
+pub(super) fn image_error(error: png::DecodingError) -> ImageError {
     let format = ImageFormatHint::Exact(image::ImageFormat::Png);
     match error {
         png::DecodingError::IoError(error) => ImageError::IoError(error),

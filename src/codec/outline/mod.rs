@@ -5,7 +5,11 @@
 //! with grey and call it a success, and none tells how many pictures a file holds.
 
 mod bmp;
+mod boxes;
+mod gif;
+mod heif;
 mod jpeg;
+mod jxl;
 mod png;
 mod stream;
 mod tiff;
@@ -15,11 +19,14 @@ use std::io::{self, Read, Seek};
 
 use super::layout::SourceFormat;
 use super::raw::RawLayout;
+use super::sequence::{Animation, Delay};
 use crate::size::Size;
 
 pub(super) use png::ColorChunks;
 pub(super) use stream::Stream;
 pub(super) use tiff::{Compression, Page, Photometric};
+
+pub(super) use heif::{Grid, Heif};
 
 /// Row buffers, tables and dictionaries that every decoder holds, whatever the picture's size.
 const DECODER_BASE_BYTES: u64 = 1 << 20;
@@ -55,8 +62,78 @@ pub(super) struct Outline {
     pub(super) tiff: Option<Box<Page>>,
     /// The pages after the first (TIFF).
     pub(super) more: Vec<Outline>,
+    /// How the frames run, where there are several.
+    pub(super) animation: Option<Animation>,
+    /// Pixels of all frames: of the canvas, or of the frame where that is larger.
+    pub(super) frames_px: u64,
+    /// The frames may leave parts of the canvas uncovered, which are transparent.
+    pub(super) holes: bool,
+    /// Frames must be laid over one another to see even the first one.
+    pub(super) framed: bool,
+    /// The first picture in the file is for viewers that know no animations (PNG).
+    pub(super) understudy: bool,
+    /// The picture may go on behind the end of the file, and nothing would tell (JPEG XL).
+    pub(super) open_ended: bool,
+    /// Where the packed bytes lie (JPEG XL).
+    pub(super) parts: Vec<Extent>,
+    /// EXIF and XMP that were found on the way (JPEG XL).
+    pub(super) exif: Option<Vec<u8>>,
+    pub(super) xmp: Option<Vec<u8>>,
+    /// Where the parts of the picture lie (AVIF, HEIC).
+    pub(super) heif: Option<Heif>,
+    /// What need not be asked of a decoder.
+    pub(super) facts: Option<Facts>,
     /// What cannot be taken along, one line each.
     pub(super) warnings: Vec<String>,
+}
+
+/// A place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) at: u64,
+    pub(super) bytes: u64,
+}
+
+/// What the rows are like and what travels with them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Facts {
+    /// Samples.
+    pub(super) raw: RawLayout,
+    /// Where the format has a place of its own for it (TIFF, HEIF), which counts instead of EXIF's.
+    pub(super) orientation: Option<u8>,
+    /// ICC profile.
+    pub(super) icc: Option<Vec<u8>>,
+    /// EXIF, possibly with a prefix.
+    pub(super) exif: Option<Vec<u8>>,
+    /// XMP: the packet.
+    pub(super) xmp: Option<Vec<u8>>,
+}
+
+/// Most frames whose timing is kept; the limit of what is processed lies below.
+pub(super) const MOST_FRAMES: u64 = 100_000;
+
+/// Most bytes of a profile or of metadata that a walk takes along. Real ones are below a megabyte.
+const MOST_METADATA_BYTES: u64 = 16 << 20;
+
+/// What is shown for less than this is shown for [`USUAL_DELAY_MS`] instead, by every browser: 0 and 1 hundredths of
+/// a second were meant as "as fast as it goes" by machines of 1990.
+const SHORTEST_DELAY_MS: u64 = 10;
+const USUAL_DELAY_MS: u32 = 100;
+
+/// How long a frame is shown, as browsers understand it.
+pub(super) fn delay(numerator: u32, denominator: u32) -> Delay {
+    let below_shortest =
+        u64::from(numerator) * 1000 <= SHORTEST_DELAY_MS * u64::from(denominator) || denominator == 0;
+    if below_shortest {
+        return Delay {
+            numerator: USUAL_DELAY_MS,
+            denominator: 1000,
+        };
+    }
+    Delay {
+        numerator,
+        denominator,
+    }
 }
 
 /// Rows of a BMP that are neither compressed nor looked up in a palette.
@@ -95,6 +172,18 @@ impl Outline {
     fn add_work(&mut self, bytes: u64) {
         self.work_bytes = self.work_bytes.saturating_add(bytes);
     }
+
+    /// A frame was found that so many pixels must be decoded for, and that is shown for so long.
+    fn add_frame(&mut self, pixels: u64, delay: Delay) {
+        self.frames_px = self.frames_px.saturating_add(pixels);
+        let animation = self.animation.get_or_insert(Animation {
+            loops: 1,
+            delays: Vec::new(),
+        });
+        if (animation.delays.len() as u64) < MOST_FRAMES {
+            animation.delays.push(delay);
+        }
+    }
 }
 
 /// Why a walk did not reach the end.
@@ -123,7 +212,14 @@ pub(super) fn examine(
         SourceFormat::Webp => webp::walk(&mut stream, &mut outline),
         SourceFormat::Tiff => tiff::walk(&mut stream, &mut outline),
         SourceFormat::Bmp => bmp::walk(&mut stream, &mut outline),
+        SourceFormat::Gif => gif::walk(&mut stream, &mut outline),
+        SourceFormat::Jxl => jxl::walk(&mut stream, &mut outline),
+        SourceFormat::Avif | SourceFormat::Heic => heif::walk(&mut stream, &mut outline, format),
     };
+    // One frame is no animation.
+    if outline.pictures <= 1 {
+        outline.animation = None;
+    }
     outline.settle();
     (outline, walked.err())
 }

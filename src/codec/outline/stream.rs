@@ -64,6 +64,11 @@ impl<R: Read + Seek> Stream<R> {
         Ok(u16::from_be_bytes(self.bytes()?))
     }
 
+    /// The next two bytes, the lower one first.
+    pub(super) fn u16_le(&mut self) -> Result<u16, Flaw> {
+        Ok(u16::from_le_bytes(self.bytes()?))
+    }
+
     /// The next four bytes, the highest one first.
     pub(in crate::codec) fn u32_be(&mut self) -> Result<u32, Flaw> {
         Ok(u32::from_be_bytes(self.bytes()?))

@@ -2,6 +2,7 @@
 //! lies inside the file. Never decodes one.
 
 mod page;
+mod raw;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek};
@@ -54,7 +55,13 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
         let page = Page::read(stream, dialect, &entries)?;
         if is_first {
             is_first = false;
-            page.describe(stream, &mut table_bytes, outline)?;
+            let is_raw = raw::is_raw(stream, dialect, &entries)?;
+            let described = page.describe(stream, &mut table_bytes, outline);
+            if is_raw {
+                outline.refusal = Some(raw::REFUSAL.to_owned());
+                return Ok(());
+            }
+            described?;
         } else {
             let mut further = Outline::new();
             page.describe(stream, &mut table_bytes, &mut further)?;

@@ -2,9 +2,13 @@
 
 mod colors;
 mod facts;
+mod formats;
+mod frames;
 mod hostile;
+mod hostile_formats;
 mod pages;
 mod portions;
+mod raw;
 mod tiff_file;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +20,7 @@ use tempfile::TempDir;
 
 use super::{CodecError, DecodeLimits, ImageHeader, RowSource, open, probe};
 use crate::error::Fault;
+use frames::read_frames;
 
 /// A folder that goes away with the test.
 struct Folder(TempDir);

@@ -73,7 +73,7 @@ fn a_format_that_cannot_be_written_becomes_png_or_jpeg_by_its_kind() {
         ("a.xyz", "a_4x.png"),
         ("a.AVIF", "a_4x.jpg"),
         ("a.heic", "a_4x.jpg"),
-        ("a.jxl", "a_4x.jpg"),
+        ("a.jxl", "a_4x.png"),
     ] {
         assert_eq!(default_named(Format::Same, source), result);
     }

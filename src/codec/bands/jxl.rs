@@ -1,0 +1,173 @@
+//! Owns the frames of a JPEG XL, each as a whole picture, turned as the file says. Never lets its decoder hold more
+//! than the outline promised.
+
+use std::fs::File;
+
+use image::ImageError;
+use image::error::{
+    DecodingError, ImageFormatHint, LimitError, LimitErrorKind, UnsupportedError, UnsupportedErrorKind,
+};
+use jxl_oxide::{AllocTracker, JxlImage, PixelFormat};
+
+use super::parts::Parts;
+use super::{Bands, Shape, Trouble};
+use crate::codec::file::Source;
+use crate::codec::layout::{Channels, Depth, PixelLayout};
+use crate::codec::outline::{Facts, Outline, delay};
+use crate::codec::sequence::Animation;
+use crate::size::Size;
+
+/// sRGB, as primaries, transfer, matrix and range are numbered in every modern format: it needs no profile.
+const SRGB: [u8; 3] = [1, 13, 0];
+
+/// A JPEG XL that is read and not yet decoded.
+pub(super) struct Frames {
+    image: JxlImage,
+    shape: Shape,
+    next: usize,
+}
+
+impl Frames {
+    pub(super) fn open(source: Source, shape: Shape) -> Result<Self, Trouble> {
+        let image = read(&source.file, &source.outline)?;
+        shape.insist(Size::new(image.width(), image.height()), layout(&image))?;
+        Ok(Self {
+            image,
+            shape,
+            next: 0,
+        })
+    }
+}
+
+impl Bands for Frames {
+    fn read(&mut self, rows: &mut [u8]) -> Result<(), Trouble> {
+        let frame = self.image.render_frame(self.next).map_err(image_error)?;
+        self.next += 1;
+        let mut samples = frame.stream();
+        let channels = self.shape.layout.channels.count();
+        let size = Size::new(samples.width(), samples.height());
+        if (size, samples.channels() as usize) != (self.shape.size, channels) {
+            return Err(Trouble::Changed);
+        }
+        match self.shape.layout.depth {
+            Depth::Eight => {
+                samples.write_to_buffer(rows);
+            }
+            Depth::Sixteen => {
+                let mut row = vec![0u16; self.shape.size.width as usize * channels];
+                for line in rows.chunks_exact_mut(self.shape.row_bytes()) {
+                    samples.write_to_buffer(&mut row);
+                    for (bytes, sample) in line.as_chunks_mut::<2>().0.iter_mut().zip(&row) {
+                        *bytes = sample.to_ne_bytes();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be known before a row is read, and how the frames run.
+pub(in crate::codec) fn facts(
+    file: &File,
+    outline: &Outline,
+) -> Result<(Facts, Option<Animation>), ImageError> {
+    let image = read(file, outline)?;
+    let header = image.image_header();
+    if image.hdr_type().is_some() {
+        return Err(unsupported("a high dynamic range (PQ or HLG)"));
+    }
+    let layout = layout(&image).ok_or_else(|| {
+        let what = match image.pixel_format() {
+            PixelFormat::Cmyk | PixelFormat::Cmyka => "CMYK",
+            _ => "samples of more than 16 bits",
+        };
+        unsupported(what)
+    })?;
+    if Some(Size::new(image.width(), image.height())) != outline.size {
+        return Err(damaged("its headers contradict each other"));
+    }
+    let animation = header.metadata.animation.as_ref().map(|animation| {
+        let frames = 0..image.num_loaded_keyframes();
+        let ticks = frames.map(|frame| image.frame_header(frame).map_or(0, |header| header.duration));
+        Animation {
+            loops: animation.num_loops,
+            delays: ticks
+                .map(|ticks| {
+                    let numerator = ticks.saturating_mul(animation.tps_denominator);
+                    delay(numerator, animation.tps_numerator)
+                })
+                .collect(),
+        }
+    });
+    let is_srgb = image.rendered_cicp().is_some_and(|cicp| cicp.starts_with(&SRGB));
+    let facts = Facts {
+        raw: layout.into(),
+        // The decoder turns, and EXIF does not count.
+        orientation: Some(1),
+        icc: (!is_srgb).then(|| image.rendered_icc()),
+        exif: outline.exif.clone(),
+        xmp: outline.xmp.clone(),
+    };
+    Ok((facts, animation))
+}
+
+/// Reads all but the pixels; only the coded stream, so that the decoder never unpacks metadata, which it would do
+/// without a limit.
+fn read(file: &File, outline: &Outline) -> Result<JxlImage, ImageError> {
+    let bytes = usize::try_from(outline.work_bytes).unwrap_or(usize::MAX);
+    let image = JxlImage::builder()
+        .alloc_tracker(AllocTracker::with_limit(bytes))
+        .read(Parts::new(file, &outline.parts))
+        .map_err(image_error)?;
+    if !image.is_loading_done() || image.num_loaded_keyframes() == 0 {
+        return Err(ImageError::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(image)
+}
+
+/// How rows come out; `None` for what cannot be had as 8- or 16-bit integers of grey or RGB.
+fn layout(image: &JxlImage) -> Option<PixelLayout> {
+    let channels = match image.pixel_format() {
+        PixelFormat::Gray => Channels::Grey,
+        PixelFormat::Graya => Channels::GreyAlpha,
+        PixelFormat::Rgb => Channels::Rgb,
+        PixelFormat::Rgba => Channels::Rgba,
+        PixelFormat::Cmyk | PixelFormat::Cmyka => return None,
+    };
+    let depth = match image.image_header().metadata.bit_depth.bits_per_sample() {
+        0..=8 => Depth::Eight,
+        9..=16 => Depth::Sixteen,
+        _ => return None,
+    };
+    Some(PixelLayout { channels, depth })
+}
+
+fn hint() -> ImageFormatHint {
+    ImageFormatHint::Name("JPEG XL".to_owned())
+}
+
+fn unsupported(what: &str) -> ImageError {
+    let kind = UnsupportedErrorKind::GenericFeature(what.to_owned());
+    ImageError::Unsupported(UnsupportedError::from_format_and_kind(hint(), kind))
+}
+
+fn damaged(what: &'static str) -> ImageError {
+    ImageError::Decoding(DecodingError::new(hint(), what))
+}
+
+/// In the words that the `image` crate has for it.
+fn image_error(error: Box<dyn std::error::Error + Send + Sync>) -> ImageError {
+    // Its limits have a type that it does not show.
+    if std::iter::successors(Some(error.as_ref() as &dyn std::error::Error), |error| {
+        error.source()
+    })
+    .any(|error| error.to_string().contains("failed to allocate"))
+    {
+        return ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory));
+    }
+    match error.downcast::<std::io::Error>() {
+        Ok(error) => ImageError::IoError(*error),
+        Err(error) => ImageError::Decoding(DecodingError::new(hint(), error)),
+    }
+}
