@@ -2,6 +2,7 @@
 //! lies inside the file. Never decodes one.
 
 mod page;
+mod refusal;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek};
