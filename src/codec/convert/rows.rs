@@ -180,8 +180,10 @@ impl Converter {
             }
             Sample::Float => {
                 for (at, bytes) in raw.as_chunks::<4>().0.iter().enumerate() {
-                    // What is no number is nothing; `max` says so.
-                    put(at, f32::from_ne_bytes(*bytes).max(0.0).min(1.0));
+                    let value = f32::from_ne_bytes(*bytes);
+                    // What is no number is nothing.
+                    let value = if value.is_nan() { 0.0 } else { value };
+                    put(at, value.clamp(0.0, 1.0));
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 mod page;
 mod raw;
+mod refusal;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek};

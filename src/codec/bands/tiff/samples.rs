@@ -191,8 +191,10 @@ impl Reshape {
         let most = u32::from(u16::MAX) >> (16 - self.bits);
         if !self.palette.is_empty() && sample == 0 {
             let colors = self.palette.len() / 3;
-            for channel in 0..3 {
-                pixel[channel] = self.palette[channel * colors + value as usize];
+            let value = value as usize;
+            let color = [value, colors + value, 2 * colors + value];
+            for (sample, at) in pixel.iter_mut().zip(color) {
+                *sample = self.palette[at];
             }
             return;
         }
