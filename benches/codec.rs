@@ -24,6 +24,7 @@ use upscaled::codec::{
     self, Carried, Channels, DecodeLimits, Depth, FeedStopped, PixelLayout, ResultFormat, RowFeed, Sequence,
     SinkSpec,
 };
+use upscaled::config::EncodeSettings;
 use upscaled::size::Size;
 
 /// As tall as the bands of the pipeline.
@@ -62,6 +63,7 @@ fn main() {
             layout,
             format,
             quality,
+            settings: EncodeSettings::default(),
             metadata: Carried::default(),
             sequence: Sequence::Single,
         };

@@ -20,6 +20,7 @@ use upscaled::codec::{
     self, Carried, Channels, DecodeLimits, Depth, FeedStopped, ImageHeader, PixelLayout, ResultFormat,
     RowFeed, Sequence, SinkSpec,
 };
+use upscaled::config::EncodeSettings;
 use upscaled::size::Size;
 
 #[path = "../src/codec/read_tests/tiff_file.rs"]
@@ -396,6 +397,7 @@ fn png_tiff_and_jpeg_hold_a_band_while_they_are_written() {
                 layout,
                 format,
                 quality: 92,
+                settings: EncodeSettings::default(),
                 metadata,
                 sequence: Sequence::Single,
             };
@@ -433,7 +435,7 @@ fn verifying_a_result_holds_nothing_of_its_pixels() {
         };
         let path = folder.path().join("result");
         std::fs::write(&path, bytes).unwrap();
-        let (held, outcome) = peak(|| codec::verify(&path, Size::new(SIZE.0, SIZE.1), format));
+        let (held, outcome) = peak(|| codec::verify(&path, Size::new(SIZE.0, SIZE.1), 1, format));
         outcome.unwrap();
         assert!(held < 1 << 20, "{format:?}: {held}");
     }

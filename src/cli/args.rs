@@ -18,7 +18,7 @@ pub use self::jobs::{JobsCommand, JobsListArgs};
 pub use self::models::{ImportArgs, ModelsCommand};
 
 use crate::config::values::{OVERLAP_PX, TILE_PX, parse_scale, parse_size, parse_time};
-use crate::config::{Format, MetadataPolicy, Provider, Scale, Tiling, Word};
+use crate::config::{AnimationFormat, Format, MetadataPolicy, Provider, Scale, Tiling, Word};
 
 /// Heading of the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
@@ -194,9 +194,12 @@ pub struct UpscaleArgs {
     /// Format of the result; without it OUT's extension decides, or the input's format
     #[arg(long, short, value_name = "F", value_parser = WordParser::<Format>::default())]
     pub format: Option<Format>,
-    /// Quality of JPEG and WebP, 1 to 100; 100 makes WebP lossless
+    /// Quality of JPEG, WebP and AVIF, 1 to 100; 100 makes WebP lossless
     #[arg(long, value_name = "Q", default_value_t = 92, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: u8,
+    /// What an animation becomes
+    #[arg(long, value_name = "F", default_value = "same", value_parser = WordParser::<AnimationFormat>::default())]
+    pub animation: AnimationFormat,
     /// Longest side of a tile, pixels, 64 at least
     #[arg(long, value_name = "PX|auto", default_value = "auto", value_parser = tile)]
     pub tile: Pixels,
@@ -344,11 +347,8 @@ impl<W: Word + Send + Sync> TypedValueParser for WordParser<W> {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let words = W::WORDS
-            .iter()
-            .map(|(word, _)| *word)
-            .filter(|word| !W::LATER.contains(word));
-        Some(Box::new(words.map(PossibleValue::new)))
+        let words = W::WORDS.iter().map(|(word, _)| PossibleValue::new(*word));
+        Some(Box::new(words))
     }
 }
 
@@ -380,15 +380,10 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_later_version_are_refused_by_name_with_those_of_this_one() {
-        let error = upscale(&["a.png", "--format", "avif"]).unwrap_err();
+    fn a_word_that_is_none_is_refused_with_those_that_are() {
+        let error = upscale(&["a.png", "--format", "heic"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(
-            error
-                .to_string()
-                .contains("is not available in this version; use"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("\"avif\" or \"jxl\""), "{error}");
     }
 
     #[test]

@@ -235,9 +235,9 @@ mod tests {
             "unrecognized subcommand 'statsu'; tip: a similar subcommand exists: 'status'; see `upscaled --help`"
         );
         assert_eq!(
-            line(&["upscaled", "upscale", "a", "--format", "avif"]),
-            "--format \"avif\" is not available in this version; use \"same\", \"jpeg\", \"png\", \"webp\" or \
-             \"tiff\"; see `upscaled upscale --help`"
+            line(&["upscaled", "upscale", "a", "--format", "heic"]),
+            "--format must be \"same\", \"jpeg\", \"png\", \"webp\", \"tiff\", \"avif\" or \"jxl\", not \"heic\"; \
+             see `upscaled upscale --help`"
         );
     }
 }

@@ -102,6 +102,7 @@ fn recipe(args: &UpscaleArgs, destination: &plan::Destination) -> Result<Recipe,
         overlap_px: args.overlap.chosen(),
         format: plan::format(args, destination)?,
         quality: args.quality,
+        animation: args.animation,
         metadata: args.metadata,
         ..Recipe::default()
     })

@@ -43,17 +43,34 @@ impl SourceFormat {
 /// A file format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResultFormat {
-    /// JPEG, 4:4:4.
+    /// JPEG.
     Jpeg,
     /// PNG.
     Png,
-    /// WebP: lossless at quality 100, lossy below.
+    /// WebP: lossy or lossless.
     Webp,
     /// TIFF.
     Tiff,
+    /// AVIF.
+    Avif,
+    /// JPEG XL, lossless.
+    Jxl,
+    /// GIF.
+    Gif,
 }
 
 impl ResultFormat {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Jpeg,
+        Self::Png,
+        Self::Webp,
+        Self::Tiff,
+        Self::Avif,
+        Self::Jxl,
+        Self::Gif,
+    ];
+
     /// The name in documents and in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,14 +78,15 @@ impl ResultFormat {
             Self::Png => "png",
             Self::Webp => "webp",
             Self::Tiff => "tiff",
+            Self::Avif => "avif",
+            Self::Jxl => "jxl",
+            Self::Gif => "gif",
         }
     }
 
     /// The inverse of [`ResultFormat::as_str`].
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Jpeg, Self::Png, Self::Webp, Self::Tiff]
-            .into_iter()
-            .find(|format| format.as_str() == name)
+        Self::ALL.into_iter().find(|format| format.as_str() == name)
     }
 
     /// The extensions that name this format, the usual one first.
@@ -78,6 +96,9 @@ impl ResultFormat {
             Self::Png => &["png"],
             Self::Webp => &["webp"],
             Self::Tiff => &["tif", "tiff"],
+            Self::Avif => &["avif"],
+            Self::Jxl => &["jxl"],
+            Self::Gif => &["gif"],
         }
     }
 }

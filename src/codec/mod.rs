@@ -35,7 +35,7 @@ mod turn;
 mod verify;
 mod xmp;
 
-use crate::config::Format;
+use crate::config::{AnimationFormat, Format, Recipe};
 
 pub use ending::{Ending, ends_properly};
 pub use error::CodecError;
@@ -44,34 +44,44 @@ pub use metadata::{Carried, carry, carry_sidecar};
 pub use probe::{DecodeLimits, ImageHeader, probe};
 pub use sequence::{Animation, Delay, Page, Sequence};
 pub use sink::{
-    Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, side_limit, streaming_alternative,
+    Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, holds, side_limit, streaming_alternative,
 };
 pub use source::{RowSource, open};
 pub use turn::Turn;
 pub use verify::verify;
 pub use xmp::Provenance;
 
-/// Whether a file of this format holds such a sequence.
-pub fn holds(format: ResultFormat, sequence: &Sequence) -> bool {
-    match sequence {
-        Sequence::Single => true,
-        Sequence::Animation(_) => false,
-        Sequence::Pages(_) => format == ResultFormat::Tiff,
+/// The format of a source's result, by what its recipe says about pictures and about animations.
+pub fn target_format(recipe: &Recipe, header: &ImageHeader) -> ResultFormat {
+    match header.sequence {
+        Sequence::Animation(_) if !header.sequence.is_single() => {
+            animation_format(recipe.animation, header.format)
+        }
+        _ => result_format(recipe.format, header.format),
     }
 }
 
-/// The format of a result: the one that was asked for, or the source's own. A source that cannot be written as it
-/// is becomes PNG where its format may be lossless, and JPEG where it hardly ever is.
+/// The format of a picture's result: the one that was asked for, or the source's own. A lossless source that cannot be
+/// written as it is becomes PNG.
 pub fn result_format(wanted: Format, source: SourceFormat) -> ResultFormat {
     match (wanted, source) {
-        (Format::Jpeg, _) | (Format::Same, SourceFormat::Jpeg | SourceFormat::Avif | SourceFormat::Heic) => {
-            ResultFormat::Jpeg
-        }
-        (Format::Png, _)
-        | (Format::Same, SourceFormat::Png | SourceFormat::Bmp | SourceFormat::Gif | SourceFormat::Jxl) => {
+        (Format::Jpeg, _) | (Format::Same, SourceFormat::Jpeg | SourceFormat::Heic) => ResultFormat::Jpeg,
+        (Format::Png, _) | (Format::Same, SourceFormat::Png | SourceFormat::Bmp | SourceFormat::Gif) => {
             ResultFormat::Png
         }
         (Format::Webp, _) | (Format::Same, SourceFormat::Webp) => ResultFormat::Webp,
         (Format::Tiff, _) | (Format::Same, SourceFormat::Tiff) => ResultFormat::Tiff,
+        (Format::Avif, _) | (Format::Same, SourceFormat::Avif) => ResultFormat::Avif,
+        (Format::Jxl, _) | (Format::Same, SourceFormat::Jxl) => ResultFormat::Jxl,
+    }
+}
+
+/// The format of an animation's result: the one that was asked for, or the source's own. What cannot be written
+/// as it is becomes WebP, which holds any number of colours.
+fn animation_format(wanted: AnimationFormat, source: SourceFormat) -> ResultFormat {
+    match (wanted, source) {
+        (AnimationFormat::Png, _) | (AnimationFormat::Same, SourceFormat::Png) => ResultFormat::Png,
+        (AnimationFormat::Gif, _) | (AnimationFormat::Same, SourceFormat::Gif) => ResultFormat::Gif,
+        (AnimationFormat::Webp | AnimationFormat::Same, _) => ResultFormat::Webp,
     }
 }

@@ -33,6 +33,44 @@ pub struct Delay {
     pub denominator: u32,
 }
 
+impl Delay {
+    /// In seconds.
+    fn seconds(self) -> f64 {
+        f64::from(self.numerator) / f64::from(self.denominator.max(1))
+    }
+}
+
+/// Delays in whole ticks of a format's clock. What rounding takes from one it gives to the next, so that a long
+/// animation stays as long as it was.
+#[derive(Debug)]
+pub(super) struct Ticks {
+    per_second: f64,
+    most: u32,
+    /// When the next frame appears: exactly, and as it was written.
+    exact: f64,
+    written: f64,
+}
+
+impl Ticks {
+    /// A clock that counts so many a second, up to `most` for a frame.
+    pub(super) fn new(per_second: u32, most: u32) -> Self {
+        Self {
+            per_second: f64::from(per_second),
+            most,
+            exact: 0.0,
+            written: 0.0,
+        }
+    }
+
+    /// The ticks of the next frame.
+    pub(super) fn of(&mut self, delay: Delay) -> u32 {
+        self.exact += delay.seconds() * self.per_second;
+        let ticks = self.exact.round() - self.written;
+        self.written = self.exact.round();
+        (ticks as u32).min(self.most)
+    }
+}
+
 /// A page of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -77,5 +115,33 @@ impl Sequence {
             Self::Pages(pages) => pages.get(index.checked_sub(1)?),
             Self::Single | Self::Animation(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rounding_takes_from_one_delay_it_gives_to_the_next() {
+        let third = Delay {
+            numerator: 1,
+            denominator: 30,
+        };
+        let mut hundredths = Ticks::new(100, 65_535);
+        let ticks: Vec<u32> = (0..6).map(|_| hundredths.of(third)).collect();
+        assert_eq!(ticks, [3, 4, 3, 3, 4, 3]);
+        assert_eq!(ticks.iter().sum::<u32>(), 20);
+    }
+
+    #[test]
+    fn a_delay_longer_than_a_format_counts_does_not_reach_into_the_next() {
+        let delay = |numerator| Delay {
+            numerator,
+            denominator: 1,
+        };
+        let mut hundredths = Ticks::new(100, 65_535);
+        assert_eq!(hundredths.of(delay(10_000)), 65_535);
+        assert_eq!(hundredths.of(delay(1)), 100);
     }
 }

@@ -11,11 +11,11 @@ use super::outline::{self, Flaw};
 use super::sniff::Kind;
 use crate::size::Size;
 
-/// Checks that a staged result is what it should be: its format, its size, its end.
+/// Checks that a staged result is what it should be: its format, its size, its pictures, its end.
 ///
 /// # Errors
 /// [`CodecError::Output`] if it cannot be read back, [`CodecError::Encode`] if it is something else.
-pub fn verify(path: &Path, size: Size, format: ResultFormat) -> Result<(), CodecError> {
+pub fn verify(path: &Path, size: Size, pictures: u64, format: ResultFormat) -> Result<(), CodecError> {
     let wrong = |detail: String| CodecError::Encode {
         format: format.as_str(),
         detail,
@@ -29,6 +29,8 @@ pub fn verify(path: &Path, size: Size, format: ResultFormat) -> Result<(), Codec
         ResultFormat::Png => SourceFormat::Png,
         ResultFormat::Webp => SourceFormat::Webp,
         ResultFormat::Tiff => SourceFormat::Tiff,
+        // Joined with what reads them.
+        ResultFormat::Avif | ResultFormat::Jxl | ResultFormat::Gif => return Ok(()),
     };
     if kind != Kind::Image(wanted) {
         return Err(wrong("the file reads back as something else".to_owned()));
@@ -39,6 +41,12 @@ pub fn verify(path: &Path, size: Size, format: ResultFormat) -> Result<(), Codec
         Some(Flaw::Short) => return Err(CodecError::Output(io::ErrorKind::UnexpectedEof.into())),
         Some(Flaw::Damaged(detail)) => return Err(wrong(format!("reading the file back, {detail}"))),
         None => {}
+    }
+    if outline.pictures != pictures {
+        return Err(wrong(format!(
+            "the file reads back with {} pictures, not {pictures}",
+            outline.pictures
+        )));
     }
     match outline.size {
         Some(found) if found == size => Ok(()),

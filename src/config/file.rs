@@ -15,7 +15,7 @@ use super::read::{
     patterns, pixels, px, scale, schedule, size, text, time, umask, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
-use super::{Config, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check, news};
+use super::{Config, EncodeSettings, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check, news};
 
 /// Every key outside a table, in the order of the example.
 pub(super) const TOP_KEYS: &[&str] = &[
@@ -67,6 +67,12 @@ pub(super) const FOLDER_KEYS: &[&str] = &[
     "rescan",
     "format",
     "quality",
+    "animation",
+    "jpeg_chroma",
+    "jpeg_progressive",
+    "png_effort",
+    "webp_mode",
+    "tiff_compression",
     "name_template",
     "on_success",
     "on_conflict",
@@ -271,11 +277,23 @@ fn read_recipe(section: &mut Section<'_>, base: &Path) -> Recipe {
         overlap_px: section.value("overlap", default.overlap_px, |v| auto(v, |v| px(v, OVERLAP_PX))),
         format: section.value("format", default.format, word),
         quality: section.value("quality", default.quality, |v| Ok(whole(v, 1..=100)? as u8)),
+        animation: section.value("animation", default.animation, word),
+        encoding: read_encoding(section, default.encoding),
         name_template: section.value("name_template", default.name_template, |v| {
             NameTemplate::parse(text(v, "a name such as \"{stem}_{scale}x.{ext}\"")?)
         }),
         metadata: section.value("metadata", default.metadata, word),
         background: section.value("background", default.background, background),
+    }
+}
+
+fn read_encoding(section: &mut Section<'_>, default: EncodeSettings) -> EncodeSettings {
+    EncodeSettings {
+        jpeg_chroma: section.value("jpeg_chroma", default.jpeg_chroma, word),
+        jpeg_progressive: section.value("jpeg_progressive", default.jpeg_progressive, boolean),
+        png_effort: section.value("png_effort", default.png_effort, word),
+        webp_mode: section.value("webp_mode", default.webp_mode, word),
+        tiff_compression: section.value("tiff_compression", default.tiff_compression, word),
     }
 }
 

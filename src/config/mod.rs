@@ -3,10 +3,12 @@
 //!
 //! `place` finds the file, `file` knows its keys, `read` types their values, `values` spells them, `check` looks at what must
 //! hold between them, `links` at where the folders really are, `schedule` knows quiet hours, `news` is what is told to whom,
+//! `encoding` is how results are written,
 //! `template` and `naming` name results, `show` writes it all out again.
 
 mod background;
 mod check;
+mod encoding;
 mod file;
 mod links;
 mod naming;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use background::Background;
 pub use check::{Contradiction, check_tiling};
+pub use encoding::{AnimationFormat, EncodeSettings, JpegChroma, PngEffort, TiffCompression, WebpMode};
 pub use naming::{planned_output, with_actual_format};
 pub use news::{Command, Happening, HooksConfig, MetricsConfig, Secret, Webhook, WebhookFormat};
 pub use place::{locate, places};

@@ -16,6 +16,8 @@ impl Format {
             "png" => Self::Png,
             "webp" => Self::Webp,
             "tif" | "tiff" => Self::Tiff,
+            "avif" => Self::Avif,
+            "jxl" => Self::Jxl,
             _ => return None,
         })
     }
@@ -39,13 +41,15 @@ pub fn planned_output(recipe: &Recipe, source: &Path, scale: &str) -> Result<Pat
         Format::Jpeg => OsStr::new("jpg"),
         Format::Webp => OsStr::new("webp"),
         Format::Tiff => OsStr::new("tif"),
+        Format::Avif => OsStr::new("avif"),
+        Format::Jxl => OsStr::new("jxl"),
     };
     recipe.name_template.render(source, scale, ext)
 }
 
 /// Extensions of lossy formats that are read but not written.
 fn is_lossy(ext: &OsStr) -> bool {
-    ["avif", "heic", "heif", "hif"]
+    ["heic", "heif", "hif"]
         .into_iter()
         .any(|lossy| ext.eq_ignore_ascii_case(lossy))
 }

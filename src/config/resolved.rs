@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::encoding::{AnimationFormat, EncodeSettings, is_default};
 use super::news::{HooksConfig, MetricsConfig, Webhook};
 use super::{Background, NameTemplate, Schedule};
 
@@ -243,6 +244,12 @@ pub struct Recipe {
     pub format: Format,
     /// Quality of lossy formats, 1 to 100.
     pub quality: u8,
+    /// What a source with several frames becomes, whatever `format` says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub animation: AnimationFormat,
+    /// Settings of the encoders.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub encoding: EncodeSettings,
     /// Name of the result below the output folder.
     pub name_template: NameTemplate,
     /// What of the source's metadata is carried.
@@ -274,6 +281,8 @@ impl Default for Recipe {
             overlap_px: None,
             format: Format::Same,
             quality: 92,
+            animation: AnimationFormat::default(),
+            encoding: EncodeSettings::default(),
             name_template: NameTemplate::default(),
             metadata: MetadataPolicy::Keep,
             background: Background::WHITE,
@@ -334,7 +343,7 @@ pub enum Tiling {
 pub enum Format {
     /// The source's, or PNG for a lossless and JPEG for a lossy one that cannot be written.
     Same,
-    /// JPEG 4:4:4.
+    /// JPEG.
     Jpeg,
     /// PNG.
     Png,
@@ -342,6 +351,10 @@ pub enum Format {
     Webp,
     /// TIFF.
     Tiff,
+    /// AVIF.
+    Avif,
+    /// JPEG XL, lossless.
+    Jxl,
 }
 
 /// `on_success`

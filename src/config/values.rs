@@ -29,18 +29,15 @@ pub trait Word: Copy + PartialEq + 'static {
     /// The words, in the order in which messages list them, with what they mean.
     const WORDS: &'static [(&'static str, Self)];
 
-    /// Words that a later version will know. Refused by name, so that nobody looks for a typing error.
-    const LATER: &'static [&'static str] = &[];
-
     /// Its word.
     fn word(self) -> &'static str {
         let known = Self::WORDS.iter().find(|(_, value)| *value == self);
         known.map_or("", |(word, _)| word)
     }
 
-    /// The words to choose from in this version, for a message: `"a", "b" or "c"`.
+    /// The words to choose from, for a message: `"a", "b" or "c"`.
     fn choices() -> String {
-        one_of(&now::<Self>())
+        one_of(&words::<Self>())
     }
 
     /// The value of a word.
@@ -48,25 +45,17 @@ pub trait Word: Copy + PartialEq + 'static {
     /// # Errors
     /// Why not, with the nearest word or all of them.
     fn read(text: &str) -> Result<Self, String> {
-        if Self::LATER.contains(&text) {
-            return Err(format!(
-                "{text:?} is not available in this version; use {}",
-                Self::choices()
-            ));
-        }
         if let Some((_, value)) = Self::WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
         }
-        let near = nearest(text, &now::<Self>());
+        let near = nearest(text, &words::<Self>());
         let hint = near.map_or(String::new(), |word| format!("; did you mean {word:?}?"));
         Err(format!("must be {}, not {}{hint}", Self::choices(), quoted(text)))
     }
 }
 
-/// The words of this version.
-fn now<W: Word>() -> Vec<&'static str> {
-    let words = W::WORDS.iter().map(|(word, _)| *word);
-    words.filter(|word| !W::LATER.contains(word)).collect()
+fn words<W: Word>() -> Vec<&'static str> {
+    W::WORDS.iter().map(|(word, _)| *word).collect()
 }
 
 impl Word for Provider {
@@ -107,8 +96,9 @@ impl Word for Format {
         ("png", Self::Png),
         ("webp", Self::Webp),
         ("tiff", Self::Tiff),
+        ("avif", Self::Avif),
+        ("jxl", Self::Jxl),
     ];
-    const LATER: &'static [&'static str] = &["avif"];
 }
 
 impl Word for OnSuccess {

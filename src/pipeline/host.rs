@@ -53,7 +53,7 @@ impl HostNeed<'_> {
 
     /// A format that is written row by row and would fit the budget, where the result's own is held whole.
     pub fn streamed_format(&self, budget_bytes: u64, choices: &[Choices]) -> Option<ResultFormat> {
-        let format = codec::streaming_alternative(self.sink.format)?;
+        let format = codec::streaming_alternative(self.sink)?;
         let sink = SinkSpec {
             format,
             ..self.sink.clone()

@@ -182,6 +182,7 @@ pub fn render(
         layout: first.layout,
         format: target.format,
         quality: render.recipe.quality,
+        settings: render.recipe.encoding,
         metadata: carried,
         sequence: result_sequence(&header.sequence, &target),
     };

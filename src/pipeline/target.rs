@@ -107,7 +107,7 @@ impl Target {
         card: &ModelCard,
     ) -> Result<Self, TargetError> {
         let source_name = source.display().to_string();
-        let format = codec::result_format(recipe.format, header.format);
+        let format = codec::target_format(recipe, header);
         let pictures = header.sequence.pictures();
         let differing = match &header.sequence {
             Sequence::Single | Sequence::Animation(_) => 1,
@@ -305,17 +305,22 @@ fn times_side(side: u32, times: f64) -> u32 {
     ((f64::from(side) * times).round() as u32).max(1)
 }
 
-/// The samples that a format can hold of a source: JPEG and WebP have 8 bits, JPEG no alpha, WebP no grey.
+/// The samples that a format can hold of a source: JPEG, WebP and GIF have 8 bits, JPEG no alpha, WebP and GIF no
+/// grey.
 fn layout(source: PixelLayout, format: ResultFormat) -> PixelLayout {
     let channels = match (format, source.channels) {
         (ResultFormat::Jpeg, Channels::GreyAlpha) => Channels::Grey,
-        (ResultFormat::Jpeg, Channels::Rgba) | (ResultFormat::Webp, Channels::Grey) => Channels::Rgb,
-        (ResultFormat::Webp, Channels::GreyAlpha) => Channels::Rgba,
+        (ResultFormat::Jpeg, Channels::Rgba) => Channels::Rgb,
+        (ResultFormat::Webp | ResultFormat::Gif, Channels::Grey) => Channels::Rgb,
+        (ResultFormat::Webp | ResultFormat::Gif, Channels::GreyAlpha) => Channels::Rgba,
         (_, channels) => channels,
     };
     let depth = match format {
-        ResultFormat::Jpeg | ResultFormat::Webp => Depth::Eight,
-        ResultFormat::Png | ResultFormat::Tiff => source.depth,
+        ResultFormat::Jpeg | ResultFormat::Webp | ResultFormat::Gif => Depth::Eight,
+        // Its encoder fails at 16 bits with alpha.
+        ResultFormat::Jxl if channels.has_alpha() => Depth::Eight,
+        // AVIF makes 10 bits of 16.
+        ResultFormat::Png | ResultFormat::Tiff | ResultFormat::Avif | ResultFormat::Jxl => source.depth,
     };
     PixelLayout { channels, depth }
 }

@@ -239,18 +239,14 @@ impl Worker {
     /// Makes the staged file durable and looks at it as a reader would.
     async fn seal(&self, staged: StagedFile, report: &RenderReport) -> Result<SealedFile, Fault> {
         let publisher = self.shared.publisher.clone();
-        let size = report
-            .output
-            .as_ref()
-            .map(|output| Size::new(output.width, output.height));
-        let format = report
-            .output
-            .as_ref()
-            .and_then(|output| codec::ResultFormat::parse(&output.format));
+        let expected = report.output.as_ref().and_then(|output| {
+            let format = codec::ResultFormat::parse(&output.format)?;
+            Some((Size::new(output.width, output.height), output.pictures, format))
+        });
         self.heartbeat(blocking(move || {
             let sealed = publisher.seal(staged)?;
-            if let (Some(size), Some(format)) = (size, format) {
-                codec::verify(&sealed.temp, size, format)?;
+            if let Some((size, pictures, format)) = expected {
+                codec::verify(&sealed.temp, size, pictures, format)?;
             }
             Ok(sealed)
         }))

@@ -98,7 +98,7 @@ pub fn format(args: &UpscaleArgs, destination: &Destination) -> Result<Format, F
         (Some(asked), _) => Ok(asked),
         (None, Some(named)) => Ok(named),
         (None, None) => Err(Failure::usage(format!(
-            "-o {}: its extension names no format that can be written; use .jpg, .png, .webp or .tif, end it with / \
+            "-o {}: its extension names no format that can be written; use .jpg, .png, .webp, .tif, .avif or .jxl, end it with / \
              for a directory, or say --format",
             shown(out)
         ))),

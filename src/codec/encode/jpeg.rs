@@ -1,10 +1,12 @@
-//! Owns JPEG files: baseline, 4:4:4, eight rows at a time. Never holds the picture: progressive scans and
-//! optimised Huffman tables would need all its coefficients at once.
+//! Owns JPEG files: baseline, a row of blocks at a time, or progressive, for which the encoder holds the picture
+//! and all its coefficients.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 
-use jpeg_encoder::{Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr};
+use jpeg_encoder::{
+    ChromaSubsamplingMethod, Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr,
+};
 
 use super::out::BUFFER_BYTES;
 use super::{Output, Rows, failed, refused};
@@ -12,6 +14,7 @@ use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
 use crate::codec::splice;
+use crate::config::JpegChroma;
 
 /// An APP1 segment holds 65,533 bytes, of which `Exif\0\0` takes 6.
 const EXIF_BYTES: usize = 65_527;
@@ -58,8 +61,17 @@ fn write(
 ) -> Result<Vec<String>, EncodingError> {
     let mut warnings = Vec::new();
     let mut encoder = Encoder::new(writer, spec.quality.clamp(1, 100));
-    // Below quality 90 the default would halve the colours' resolution, which upscaling has just made.
-    encoder.set_sampling_factor(SamplingFactor::F_1_1);
+    // Said either way: the default would choose by the quality.
+    encoder.set_sampling_factor(match spec.settings.jpeg_chroma {
+        JpegChroma::Full => SamplingFactor::F_1_1,
+        JpegChroma::Quarter => SamplingFactor::F_2_2,
+    });
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    if spec.settings.jpeg_progressive {
+        encoder.set_progressive(true);
+        // The coefficients are there: tables made for them.
+        encoder.set_optimized_huffman_tables(true);
+    }
     if let Some(exif) = fitting(&spec.metadata.exif, "EXIF", EXIF_BYTES, &mut warnings) {
         encoder.add_exif_metadata(exif)?;
     }
@@ -195,8 +207,20 @@ impl Write for Writer<'_> {
     }
 }
 
-/// Most bytes held besides the rows: eight rows as planes of whole blocks, the file's buffer.
+/// Most bytes held besides the rows: the rows of the largest blocks as planes, the file's buffer; if progressive,
+/// all rows as planes and, at two bytes each, all coefficients.
 pub fn bytes(spec: &SinkSpec) -> u64 {
-    let blocks_width = u64::from(spec.size.width).next_multiple_of(8);
-    8 * blocks_width * spec.layout.channels.count() as u64 + BUFFER_BYTES as u64
+    let block = match spec.settings.jpeg_chroma {
+        JpegChroma::Full => 8,
+        JpegChroma::Quarter => 16,
+    };
+    let rows_bytes = |rows: u64| {
+        rows * u64::from(spec.size.width).next_multiple_of(block) * spec.layout.channels.count() as u64
+    };
+    let planes_bytes = if spec.settings.jpeg_progressive {
+        3 * rows_bytes(u64::from(spec.size.height).next_multiple_of(block))
+    } else {
+        rows_bytes(block)
+    };
+    planes_bytes + BUFFER_BYTES as u64
 }

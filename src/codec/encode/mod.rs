@@ -1,7 +1,13 @@
 //! Owns one encoder per format, and what they share: rows pulled under I6 and a file that remembers its first
 //! failure. Never decides which format, depth or channels a result has.
 
+pub(super) mod apng;
+pub(super) mod avif;
+mod canvas;
+pub(super) mod gif;
+mod isobmff;
 pub(super) mod jpeg;
+pub(super) mod jxl;
 mod out;
 pub(super) mod png;
 mod rows;
@@ -10,6 +16,7 @@ mod tests;
 pub(super) mod tiff;
 mod tiff_metadata;
 pub(super) mod webp;
+pub(super) mod webp_anim;
 
 pub(super) use out::Output;
 pub(super) use rows::Rows;

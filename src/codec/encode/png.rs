@@ -11,6 +11,7 @@ use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
 use crate::codec::splice;
+use crate::config::PngEffort;
 
 /// Bytes of an IDAT chunk: each costs 12 more bytes and a look by the decoder.
 const IDAT_BYTES: usize = 256 << 10;
@@ -19,13 +20,25 @@ const IDAT_BYTES: usize = 256 << 10;
 /// gives. Measured on enlarged pictures with zlib-rs: the fastest mode is three times as fast and as small on smooth
 /// photos, but a sixth larger on drawings, whose repetitions it does not look for; level 1 is nearly half as large
 /// again; level 3 saves a thirtieth for a sixth of the speed, level 6 a tenth for two thirds of it and more.
-const DEFLATE: DeflateCompression = DeflateCompression::Level(2);
+const BALANCED: DeflateCompression = DeflateCompression::Level(2);
+
+/// A tenth smaller than [`BALANCED`], at a third of its speed and less.
+const SMALL: DeflateCompression = DeflateCompression::Level(6);
+
+/// How the rows are compressed.
+pub(super) fn deflate(effort: PngEffort) -> DeflateCompression {
+    match effort {
+        PngEffort::Fast => DeflateCompression::FdeflateUltraFast,
+        PngEffort::Balanced => BALANCED,
+        PngEffort::Small => SMALL,
+    }
+}
 
 /// Picks the best filter of each row; as fast as a fixed one next to the compression.
-const FILTER: Filter = Filter::Adaptive;
+pub(super) const FILTER: Filter = Filter::Adaptive;
 
 /// Window, hash chains and output of the deflate encoder; half of it was measured.
-const DEFLATE_BYTES: u64 = 1 << 20;
+pub(super) const DEFLATE_BYTES: u64 = 1 << 20;
 
 /// Writes the picture.
 ///
@@ -53,7 +66,7 @@ impl<E: Into<EncodingError>> From<E> for Stop {
 
 fn stream(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), Stop> {
     let mut encoder = png::Encoder::with_info(out, info(spec))?;
-    encoder.set_deflate_compression(DEFLATE);
+    encoder.set_deflate_compression(deflate(spec.settings.png_effort));
     encoder.set_filter(FILTER);
     let mut writer = encoder.write_header()?;
     let mut stream = writer.stream_writer_with_size(IDAT_BYTES)?;
@@ -70,7 +83,7 @@ fn stream(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), 
     Ok(())
 }
 
-fn info(spec: &SinkSpec) -> Info<'_> {
+pub(super) fn info(spec: &SinkSpec) -> Info<'_> {
     let mut info = Info::with_size(spec.size.width, spec.size.height);
     info.color_type = match spec.layout.channels {
         Channels::Grey => ColorType::Grayscale,
@@ -89,7 +102,7 @@ fn info(spec: &SinkSpec) -> Info<'_> {
 }
 
 /// PNG's byte order, in place.
-fn to_big_endian(samples: &mut [u8]) {
+pub(super) fn to_big_endian(samples: &mut [u8]) {
     for sample in samples.as_chunks_mut::<2>().0 {
         *sample = u16::from_ne_bytes(*sample).to_be_bytes();
     }

@@ -9,29 +9,53 @@ impl From<FeedStopped> for CodecError {
     }
 }
 
-/// The rows still to come of a result.
+/// The rows still to come of a result, picture after picture.
 pub struct Rows<'a> {
     feed: &'a mut dyn RowFeed,
+    spec: &'a SinkSpec,
+    /// The picture that they are of.
+    picture: usize,
     row_bytes: usize,
     left: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// All rows of a result.
-    pub fn new(spec: &SinkSpec, feed: &'a mut dyn RowFeed) -> Self {
+    /// All rows of a result, those of its first picture first.
+    pub fn new(spec: &'a SinkSpec, feed: &'a mut dyn RowFeed) -> Self {
         Self {
             feed,
+            spec,
+            picture: 0,
             row_bytes: spec.layout.row_bytes(spec.size.width),
             left: spec.size.height as usize,
         }
     }
 
-    /// Bytes of one row.
+    /// Goes on to the rows of the next picture; `false` after the last one.
+    ///
+    /// # Panics
+    /// When rows of the one before were not encoded.
+    pub fn next_picture(&mut self) -> bool {
+        assert!(self.left == 0, "I6: {} rows were not encoded", self.left);
+        if self.picture + 1 >= self.spec.sequence.pictures() {
+            return false;
+        }
+        self.picture += 1;
+        let (size, layout) = match self.spec.sequence.page(self.picture) {
+            Some(page) => (page.size, page.layout),
+            None => (self.spec.size, self.spec.layout),
+        };
+        self.row_bytes = layout.row_bytes(size.width);
+        self.left = size.height as usize;
+        true
+    }
+
+    /// Bytes of one row of this picture.
     pub fn row_bytes(&self) -> usize {
         self.row_bytes
     }
 
-    /// The next rows, for those that came before, `spent`; `None` after the last.
+    /// The next rows of this picture, for those that came before, `spent`; `None` after its last.
     ///
     /// # Errors
     /// [`FeedStopped`].
@@ -55,11 +79,30 @@ impl<'a> Rows<'a> {
         Ok(Some(chunk))
     }
 
-    /// An encoder that says it is done has taken every row.
+    /// Appends all rows of this picture to `canvas`.
+    ///
+    /// # Errors
+    /// [`FeedStopped`].
+    pub fn read_picture(&mut self, canvas: &mut Vec<u8>) -> Result<(), FeedStopped> {
+        canvas.reserve_exact(self.left * self.row_bytes);
+        let mut spent = Vec::new();
+        while let Some(chunk) = self.next_chunk(spent)? {
+            canvas.extend_from_slice(&chunk);
+            spent = chunk;
+        }
+        Ok(())
+    }
+
+    /// An encoder that says it is done has taken every row of every picture.
     ///
     /// # Panics
     /// When it has not.
-    pub fn finish(self) {
-        assert!(self.left == 0, "I6: {} rows were not encoded", self.left);
+    pub fn finish(mut self) {
+        assert!(
+            !self.next_picture(),
+            "I6: {} pictures were encoded, {} were to be",
+            self.picture,
+            self.spec.sequence.pictures()
+        );
     }
 }

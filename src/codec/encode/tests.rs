@@ -1,4 +1,6 @@
+mod animations;
 mod failures;
+mod formats;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -13,6 +15,7 @@ use crate::codec::layout::{Channels, Depth, PixelLayout};
 use crate::codec::metadata::Carried;
 use crate::codec::sequence::Sequence;
 use crate::codec::sink::{Encoded, FeedStopped, RowFeed, SinkSpec, encode, encode_bytes, side_limit};
+use crate::config::{EncodeSettings, JpegChroma, PngEffort, TiffCompression};
 use crate::size::Size;
 
 /// Gives rows in chunks of these heights, over and over, and stops where the bytes end.
@@ -51,9 +54,41 @@ impl RowFeed for Chunks {
     }
 }
 
+/// Gives pictures one after the other, each in chunks of seven rows, and stops where they end.
+struct Pictures {
+    chunks: std::vec::IntoIter<Vec<u8>>,
+}
+
+impl Pictures {
+    fn new(spec: &SinkSpec, pictures: &[Vec<u8>]) -> Self {
+        let chunks = pictures.iter().enumerate().flat_map(|(index, picture)| {
+            let page = spec.picture(index);
+            let chunk_bytes = 7 * page.layout.row_bytes(page.size.width);
+            picture
+                .chunks(chunk_bytes)
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        });
+        Self {
+            chunks: chunks.collect::<Vec<_>>().into_iter(),
+        }
+    }
+}
+
+impl RowFeed for Pictures {
+    fn next_rows(&mut self, spent: Vec<u8>) -> Result<Vec<u8>, FeedStopped> {
+        drop(spent);
+        self.chunks.next().ok_or(FeedStopped)
+    }
+}
+
 const CHANNELS: [Channels; 4] = [Channels::Grey, Channels::GreyAlpha, Channels::Rgb, Channels::Rgba];
 
-/// Every format with every layout that it holds.
+fn is_lossy(format: ResultFormat) -> bool {
+    matches!(format, ResultFormat::Jpeg | ResultFormat::Avif)
+}
+
+/// Every format that the `image` crate reads, with every layout that it holds.
 fn combinations() -> Vec<(ResultFormat, PixelLayout)> {
     let mut all = Vec::new();
     for channels in CHANNELS {
@@ -75,12 +110,29 @@ fn combinations() -> Vec<(ResultFormat, PixelLayout)> {
     all
 }
 
+/// Every format, those with few layouts in all of them.
+fn all_formats() -> Vec<(ResultFormat, PixelLayout)> {
+    let mut all = combinations();
+    for (format, channels, depth) in [
+        (ResultFormat::Avif, Channels::Rgb, Depth::Eight),
+        (ResultFormat::Avif, Channels::GreyAlpha, Depth::Sixteen),
+        (ResultFormat::Jxl, Channels::Rgb, Depth::Eight),
+        (ResultFormat::Jxl, Channels::Rgba, Depth::Eight),
+        (ResultFormat::Gif, Channels::Rgb, Depth::Eight),
+        (ResultFormat::Gif, Channels::Rgba, Depth::Eight),
+    ] {
+        all.push((format, PixelLayout { channels, depth }));
+    }
+    all
+}
+
 fn spec(format: ResultFormat, layout: PixelLayout, size: Size) -> SinkSpec {
     SinkSpec {
         size,
         layout,
         format,
-        quality: if format == ResultFormat::Jpeg { 92 } else { 100 },
+        quality: if is_lossy(format) { 92 } else { 100 },
+        settings: EncodeSettings::default(),
         metadata: Carried::default(),
         sequence: Sequence::Single,
     }

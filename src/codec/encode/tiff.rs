@@ -18,6 +18,7 @@ use super::{Output, Rows, failed, tiff_metadata};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
+use crate::config::TiffCompression;
 
 /// Bytes of a strip before compression, unless a row is longer: a reader of a part decodes little in vain.
 const STRIP_BYTES: usize = 256 << 10;
@@ -28,12 +29,13 @@ const PLAIN_LIMIT_BYTES: u64 = u32::MAX as u64 - (1 << 20);
 /// Dictionary, window and output of a compressor.
 const COMPRESSOR_BYTES: u64 = 1 << 20;
 
-/// Writes the picture.
+/// Writes the picture, or all pages.
 ///
 /// # Errors
 /// [`CodecError`].
 pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<Vec<String>, CodecError> {
-    let outcome = if most_file_bytes(spec) > PLAIN_LIMIT_BYTES {
+    let file_bytes: u64 = pages(spec).map(|page| most_file_bytes(&page)).sum();
+    let outcome = if file_bytes > PLAIN_LIMIT_BYTES {
         write::<TiffKindBig>(spec, rows, out)
     } else {
         write::<TiffKindStandard>(spec, rows, out)
@@ -43,6 +45,11 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
         Err(Stop::Feed) => Err(CodecError::FeedStopped),
         Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Tiff, error)),
     }
+}
+
+/// Each page as a picture of its own.
+fn pages(spec: &SinkSpec) -> impl Iterator<Item = SinkSpec> {
+    (0..spec.sequence.pictures()).map(|index| spec.picture(index))
 }
 
 /// Why a file ended early.
@@ -72,14 +79,36 @@ pub(super) fn write<K: TiffKind>(
 ) -> Result<Vec<String>, Stop> {
     let mut warnings = Vec::new();
     let mut file = TiffEncoder::<_, K>::new_generic(out)?;
-    let mut directory = file.image_directory()?;
-    // First of all: its offsets count from the file's beginning.
-    let exif = tiff_metadata::begin(&spec.metadata, &mut directory, &mut warnings)?;
-    let strips = write_strips(spec, rows, &mut directory)?;
-    write_tags(spec, &strips, &mut directory)?;
-    tiff_metadata::end(&spec.metadata, exif, &mut directory)?;
-    directory.finish()?;
+    for (index, page) in pages(spec).enumerate() {
+        let mut directory = file.image_directory()?;
+        // First of all: its offsets count from the file's beginning.
+        let exif = tiff_metadata::begin(&page.metadata, &mut directory, &mut warnings)?;
+        let strips = write_strips(&page, rows, &mut directory)?;
+        if !spec.sequence.is_single() {
+            write_page_number(index, spec.sequence.pictures(), &mut directory)?;
+        }
+        write_tags(&page, &strips, &mut directory)?;
+        tiff_metadata::end(&page.metadata, exif, &mut directory)?;
+        directory.finish()?;
+        rows.next_picture();
+    }
     Ok(warnings)
+}
+
+/// Says that this is one page of many. Numbers have 16 bits; what has more pages counts none.
+fn write_page_number<K: TiffKind>(
+    index: usize,
+    pages: usize,
+    file: &mut DirectoryEncoder<'_, &mut Output, K>,
+) -> Result<(), TiffError> {
+    /// Of the bits in `NewSubfileType`.
+    const ONE_PAGE_OF_MANY: u32 = 2;
+    const PAGE_NUMBER: Tag = Tag::Unknown(297);
+    file.write_tag(Tag::NewSubfileType, ONE_PAGE_OF_MANY)?;
+    if let (Ok(index), Ok(pages)) = (u16::try_from(index), u16::try_from(pages)) {
+        file.write_tag(PAGE_NUMBER, [index, pages].as_slice())?;
+    }
+    Ok(())
 }
 
 fn write_strips<K: TiffKind>(
@@ -121,7 +150,9 @@ fn write_strip<K: TiffKind>(
     strips: &mut Strips<K>,
     file: &mut DirectoryEncoder<'_, &mut Output, K>,
 ) -> Result<(), Stop> {
-    differences(spec, strip);
+    if has_differences(spec) {
+        differences(spec, strip);
+    }
     let compressed = compressor.compress(strip)?;
     strip.clear();
     let length = compressed.len();
@@ -137,31 +168,42 @@ fn write_strip<K: TiffKind>(
 
 /// Compresses strip after strip into the same buffer.
 struct Compressor {
-    /// `None` for deflate. The `tiff` crate's own LZW clears 16 MiB for every strip.
-    lzw: Option<Lzw>,
+    method: Method,
     compressed: Vec<u8>,
+}
+
+enum Method {
+    /// The `tiff` crate's own LZW clears 16 MiB for every strip.
+    Lzw(Box<Lzw>),
+    Deflate,
+    None,
 }
 
 impl Compressor {
     fn new(spec: &SinkSpec) -> Self {
-        let lzw = compression(spec.layout.depth) == CompressionMethod::LZW;
+        let method = match compression(spec) {
+            CompressionMethod::LZW => Method::Lzw(Box::new(Lzw::with_tiff_size_switch(BitOrder::Msb, 8))),
+            CompressionMethod::Deflate => Method::Deflate,
+            _ => Method::None,
+        };
         Self {
-            lzw: lzw.then(|| Lzw::with_tiff_size_switch(BitOrder::Msb, 8)),
+            method,
             compressed: Vec::new(),
         }
     }
 
     fn compress(&mut self, strip: &[u8]) -> Result<&mut Vec<u8>, TiffError> {
         self.compressed.clear();
-        match &mut self.lzw {
-            Some(lzw) => {
+        match &mut self.method {
+            Method::Lzw(lzw) => {
                 lzw.reset();
                 let written = lzw.into_vec(&mut self.compressed).encode_all(strip);
                 written.status.map_err(std::io::Error::other)?;
             }
-            None => {
+            Method::Deflate => {
                 Deflate::with_level(DeflateLevel::Fast).write_to(&mut self.compressed, strip)?;
             }
+            Method::None => self.compressed.extend_from_slice(strip),
         }
         Ok(&mut self.compressed)
     }
@@ -169,11 +211,17 @@ impl Compressor {
 
 /// LZW is read everywhere and makes enlarged photos of 8 bits a quarter smaller than fast deflate. At 16 bits
 /// the lower byte is noise, which LZW inflates and deflate stores.
-fn compression(depth: Depth) -> CompressionMethod {
-    match depth {
-        Depth::Eight => CompressionMethod::LZW,
-        Depth::Sixteen => CompressionMethod::Deflate,
+fn compression(spec: &SinkSpec) -> CompressionMethod {
+    match (spec.settings.tiff_compression, spec.layout.depth) {
+        (TiffCompression::Lzw, _) | (TiffCompression::Auto, Depth::Eight) => CompressionMethod::LZW,
+        (TiffCompression::Deflate, _) | (TiffCompression::Auto, Depth::Sixteen) => CompressionMethod::Deflate,
+        (TiffCompression::None, _) => CompressionMethod::None,
     }
+}
+
+/// Differences are for a compressor; who wants none wants the samples as they are.
+fn has_differences(spec: &SinkSpec) -> bool {
+    compression(spec) != CompressionMethod::None
 }
 
 /// Each sample less the one a pixel before it, row by row.
@@ -213,12 +261,14 @@ fn write_tags<K: TiffKind>(
     file.write_tag(Tag::ImageLength, spec.size.height)?;
     let bits = vec![u16::from(spec.layout.depth.bits()); channels.count()];
     file.write_tag(Tag::BitsPerSample, bits.as_slice())?;
-    file.write_tag(Tag::Compression, compression(spec.layout.depth).to_u16())?;
+    file.write_tag(Tag::Compression, compression(spec).to_u16())?;
     file.write_tag(Tag::PhotometricInterpretation, photometric.to_u16())?;
     file.write_tag(Tag::SamplesPerPixel, channels.count() as u16)?;
     file.write_tag(Tag::RowsPerStrip, rows_per_strip(spec))?;
     file.write_tag(Tag::PlanarConfiguration, PlanarConfiguration::Chunky.to_u16())?;
-    file.write_tag(Tag::Predictor, Predictor::Horizontal.to_u16())?;
+    if has_differences(spec) {
+        file.write_tag(Tag::Predictor, Predictor::Horizontal.to_u16())?;
+    }
     if channels.has_alpha() {
         file.write_tag(Tag::ExtraSamples, ExtraSamples::UnassociatedAlpha.to_u16())?;
     }
@@ -252,9 +302,14 @@ fn most_file_bytes(spec: &SinkSpec) -> u64 {
 /// Offset and length of a strip, in the larger form.
 const STRIP_PLACE_BYTES: u64 = 16;
 
-/// Most bytes held besides the rows: a strip, the same compressed, where the strips lie (once more while that
-/// is written), the file's buffer.
+/// Most bytes held besides the rows of any page.
 pub fn bytes(spec: &SinkSpec) -> u64 {
+    pages(spec).map(|page| page_bytes(&page)).max().unwrap_or(0)
+}
+
+/// Most bytes held besides the rows of a page: a strip, the same compressed, where the strips lie (once more while that
+/// is written), the file's buffer.
+fn page_bytes(spec: &SinkSpec) -> u64 {
     let rows = rows_per_strip(spec);
     let strip = spec.layout.row_bytes(spec.size.width) as u64 * u64::from(rows);
     let strips = u64::from(spec.size.height.div_ceil(rows.max(1)));

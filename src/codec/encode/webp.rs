@@ -13,9 +13,6 @@ use crate::codec::metadata::Carried;
 use crate::codec::sink::SinkSpec;
 use crate::size::Size;
 
-/// The quality from which on nothing is lost.
-const LOSSLESS: u8 = 100;
-
 /// libwebp's default balance of time and size.
 const METHOD: i32 = 4;
 
@@ -27,26 +24,33 @@ const LOSSLESS_EFFORT: f32 = 75.0;
 /// # Errors
 /// [`CodecError`].
 pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<Vec<String>, CodecError> {
-    let layout = match (spec.layout.channels, spec.layout.depth) {
-        (Channels::Rgb, Depth::Eight) => PixelLayout::Rgb,
-        (Channels::Rgba, Depth::Eight) => PixelLayout::Rgba,
-        _ => return Err(refused(ResultFormat::Webp, "it has 8 bits and three colours")),
-    };
-    let mut picture = Vec::with_capacity(rows.row_bytes() * spec.size.height as usize);
-    let mut spent = Vec::new();
-    while let Some(chunk) = rows.next_chunk(spent)? {
-        picture.extend_from_slice(&chunk);
-        spent = chunk;
-    }
-    let coded = compress(spec, &picture, layout)?;
+    let layout = layout(spec)?;
+    let mut picture = Vec::new();
+    rows.read_picture(&mut picture)?;
+    let coded = compress(spec, &picture, layout, spec.size)?;
     drop(picture);
     write(out, &coded, spec.size, &spec.metadata).map_err(|error| failed(out, ResultFormat::Webp, error))
 }
 
-fn compress(spec: &SinkSpec, picture: &[u8], layout: PixelLayout) -> Result<WebPMemory, CodecError> {
+/// What libwebp calls the samples.
+pub(super) fn layout(spec: &SinkSpec) -> Result<PixelLayout, CodecError> {
+    match (spec.layout.channels, spec.layout.depth) {
+        (Channels::Rgb, Depth::Eight) => Ok(PixelLayout::Rgb),
+        (Channels::Rgba, Depth::Eight) => Ok(PixelLayout::Rgba),
+        _ => Err(refused(ResultFormat::Webp, "it has 8 bits and three colours")),
+    }
+}
+
+/// Libwebp's file for a picture of this size.
+pub(super) fn compress(
+    spec: &SinkSpec,
+    picture: &[u8],
+    layout: PixelLayout,
+    size: Size,
+) -> Result<WebPMemory, CodecError> {
     let mut config = WebPConfig::new().map_err(|()| refused(ResultFormat::Webp, "libwebp does not start"))?;
     config.method = METHOD;
-    if spec.quality >= LOSSLESS {
+    if spec.settings.webp_is_lossless(spec.quality) {
         config.lossless = 1;
         config.quality = LOSSLESS_EFFORT;
         // Else colours below full transparency would be changed for a smaller file.
@@ -58,16 +62,16 @@ fn compress(spec: &SinkSpec, picture: &[u8], layout: PixelLayout) -> Result<WebP
         // pixel more, and all that would have to be reserved.
         config.low_memory = 1;
     }
-    Encoder::new(picture, layout, spec.size.width, spec.size.height)
+    Encoder::new(picture, layout, size.width, size.height)
         .encode_advanced(&config)
         .map_err(|error| refused(ResultFormat::Webp, format_args!("libwebp says {error:?}")))
 }
 
 /// The extended file format's flags.
-const FLAG_ICC: u8 = 0x20;
-const FLAG_ALPHA: u8 = 0x10;
-const FLAG_EXIF: u8 = 0x08;
-const FLAG_XMP: u8 = 0x04;
+pub(super) const FLAG_ICC: u8 = 0x20;
+pub(super) const FLAG_ALPHA: u8 = 0x10;
+pub(super) const FLAG_EXIF: u8 = 0x08;
+pub(super) const FLAG_XMP: u8 = 0x04;
 
 /// Bytes of `RIFF`, the length and `WEBP`.
 const RIFF_HEADER_BYTES: usize = 12;
@@ -125,7 +129,7 @@ fn write(out: &mut Output, coded: &[u8], size: Size, metadata: &Carried) -> io::
 }
 
 /// A chunk; even in length, as RIFF wants it. Its length fits: the whole file's was checked.
-fn write_chunk(out: &mut Output, name: [u8; 4], data: &[u8]) -> io::Result<()> {
+pub(super) fn write_chunk(out: &mut Output, name: [u8; 4], data: &[u8]) -> io::Result<()> {
     out.write_all(&name)?;
     out.write_all(&(data.len() as u32).to_le_bytes())?;
     out.write_all(data)?;
@@ -134,7 +138,7 @@ fn write_chunk(out: &mut Output, name: [u8; 4], data: &[u8]) -> io::Result<()> {
 
 /// The chunks that make up the picture in libwebp's file, and whether it has alpha: `VP8L` alone, `VP8 ` alone,
 /// or `VP8X`, which is replaced, before `ALPH` and `VP8 `.
-fn image_chunks(coded: &[u8]) -> Option<(&[u8], bool)> {
+pub(super) fn image_chunks(coded: &[u8]) -> Option<(&[u8], bool)> {
     let chunks = coded.get(RIFF_HEADER_BYTES..)?;
     match chunks.first_chunk::<4>()? {
         b"VP8X" => Some((chunks.get(18..)?, chunks.get(8)? & FLAG_ALPHA != 0)),
@@ -154,7 +158,7 @@ const LOSSY_TABLE_BYTES: u64 = 4 << 20;
 
 /// Most bytes held besides the rows: the picture, and what libwebp makes of it.
 pub fn bytes(spec: &SinkSpec) -> u64 {
-    let exact = spec.quality >= LOSSLESS || spec.layout.channels.has_alpha();
+    let exact = spec.settings.webp_is_lossless(spec.quality) || spec.layout.channels.has_alpha();
     let (per_pixel, tables) = if exact {
         (LOSSLESS_BYTES_PER_PIXEL, LOSSLESS_TABLE_BYTES)
     } else {

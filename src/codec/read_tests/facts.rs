@@ -234,9 +234,9 @@ fn a_result_is_verified_by_format_size_and_end() {
     let png = encoded(&picture(9, 5), ImageFormat::Png);
     let path = folder.file("staged", &png);
     let size = Size::new(9, 5);
-    verify(&path, size, ResultFormat::Png).unwrap();
-    assert!(verify(&path, Size::new(5, 9), ResultFormat::Png).is_err());
-    assert!(verify(&path, size, ResultFormat::Jpeg).is_err());
+    verify(&path, size, 1, ResultFormat::Png).unwrap();
+    assert!(verify(&path, Size::new(5, 9), 1, ResultFormat::Png).is_err());
+    assert!(verify(&path, size, 1, ResultFormat::Jpeg).is_err());
     folder.file("staged", &png[..png.len() - 1]);
-    assert!(verify(&path, size, ResultFormat::Png).is_err());
+    assert!(verify(&path, size, 1, ResultFormat::Png).is_err());
 }

@@ -209,12 +209,20 @@ const IN_FOLDER: &[(&str, &str)] = &[
         "overlap: 16 makes no sense: exact tiles share what the model needs; leave it out or choose tiling \"feather\"",
     ),
     (
-        "format = \"avif\"",
-        "format: \"avif\" is not available in this version; use \"same\", \"jpeg\", \"png\", \"webp\" or \"tiff\"",
+        "format = \"gif\"",
+        "format: must be \"same\", \"jpeg\", \"png\", \"webp\", \"tiff\", \"avif\" or \"jxl\", not \"gif\"; did you mean \"tiff\"?",
+    ),
+    (
+        "jpeg_chroma = \"420\"",
+        "jpeg_chroma: must be \"4:4:4\" or \"4:2:0\", not \"420\"; did you mean \"4:2:0\"?",
+    ),
+    (
+        "png_effort = 9",
+        "png_effort: must be \"fast\", \"balanced\" or \"small\", not the number 9",
     ),
     (
         "format = 1",
-        "format: must be \"same\", \"jpeg\", \"png\", \"webp\" or \"tiff\", not the number 1",
+        "format: must be \"same\", \"jpeg\", \"png\", \"webp\", \"tiff\", \"avif\" or \"jxl\", not the number 1",
     ),
     (
         "recursive = \"yes\"",

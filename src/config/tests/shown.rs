@@ -47,12 +47,20 @@ fn the_shown_defaults_are_read_back_as_the_defaults() {
 }
 
 fn any_word<W: Word + std::fmt::Debug>() -> impl Strategy<Value = W> {
-    let now: Vec<W> = W::WORDS
-        .iter()
-        .filter(|(word, _)| !W::LATER.contains(word))
-        .map(|(_, value)| *value)
-        .collect();
-    prop::sample::select(now)
+    let values: Vec<W> = W::WORDS.iter().map(|(_, value)| *value).collect();
+    prop::sample::select(values)
+}
+
+fn any_encoding() -> impl Strategy<Value = EncodeSettings> {
+    (any_word(), any::<bool>(), any_word(), any_word(), any_word()).prop_map(
+        |(jpeg_chroma, jpeg_progressive, png_effort, webp_mode, tiff_compression)| EncodeSettings {
+            jpeg_chroma,
+            jpeg_progressive,
+            png_effort,
+            webp_mode,
+            tiff_compression,
+        },
+    )
 }
 
 fn any_recipe() -> impl Strategy<Value = Recipe> {
@@ -72,9 +80,10 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
         1..=100_u8,
         template,
         px,
+        (any_word(), any_encoding()),
     )
         .prop_map(
-            |(model, scale, max_pixels, words, quality, template, px)| Recipe {
+            |(model, scale, max_pixels, words, quality, template, px, (animation, encoding))| Recipe {
                 model: model.to_owned(),
                 scale,
                 max_pixels,
@@ -83,6 +92,8 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
                 format: words.2,
                 metadata: words.3,
                 quality,
+                animation,
+                encoding,
                 name_template: NameTemplate::parse(template).expect("template"),
                 tile_px: px.0,
                 overlap_px: px.1,
