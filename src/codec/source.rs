@@ -3,7 +3,7 @@
 //! They are decoded as they are asked for, a band at a time, where the format allows it. A picture that must be
 //! turned is decoded whole, and turned while rows are read from it: a turned copy would cost its size again.
 
-use std::collections::VecDeque;
+use std::iter::Enumerate;
 use std::path::{Path, PathBuf};
 
 use super::bands::{self, Bands, Trouble};
@@ -60,33 +60,37 @@ pub fn open(
     {
         return Err(file::unreadable(path, CHANGED));
     }
-    let mut pages = VecDeque::new();
-    for (index, picture) in known.pictures.into_iter().enumerate() {
-        let source = source
-            .page(index)
-            .map_err(|error| file::read_error(path, error))?;
-        pages.push_back(UprightRows::new(path, source, picture, frames, limits));
+    let mut pictures = known.pictures.into_iter();
+    let Some(first) = pictures.next() else {
+        return Err(file::unreadable(path, CHANGED));
+    };
+    let page = UprightRows::new(path, &source, 0, first, frames, limits)?;
+    if pictures.len() == 0 {
+        return Ok(Box::new(page));
     }
-    match pages.pop_front() {
-        Some(first) if pages.is_empty() => Ok(Box::new(first)),
-        Some(first) => Ok(Box::new(PageRows {
-            size: first.size,
-            layout: first.layout,
-            page: first,
-            pages,
-        })),
-        None => Err(file::unreadable(path, CHANGED)),
-    }
+    Ok(Box::new(PageRows {
+        path: path.to_owned(),
+        size: page.size,
+        layout: page.layout,
+        page,
+        source,
+        pictures: pictures.enumerate(),
+        limits: limits.clone(),
+    }))
 }
 
-/// The rows of all pages, one page after the other.
+/// The rows of all pages, one page after the other, of which only one is open.
 struct PageRows {
+    path: PathBuf,
     /// Of the first.
     size: Size,
     layout: PixelLayout,
     /// The one that is read.
     page: UprightRows,
-    pages: VecDeque<UprightRows>,
+    source: Source,
+    /// Those to come; the number of the first of them is 0.
+    pictures: Enumerate<std::vec::IntoIter<Picture>>,
+    limits: DecodeLimits,
 }
 
 impl RowSource for PageRows {
@@ -100,9 +104,9 @@ impl RowSource for PageRows {
 
     fn read_row(&mut self, row: &mut [u8]) -> Result<(), CodecError> {
         if self.page.next_row == self.page.size.height
-            && let Some(next) = self.pages.pop_front()
+            && let Some((index, next)) = self.pictures.next()
         {
-            self.page = next;
+            self.page = UprightRows::new(&self.path, &self.source, index + 1, next, 1, &self.limits)?;
         }
         self.page.read_row(row)
     }
@@ -213,9 +217,20 @@ impl RowSource for UprightRows {
 }
 
 impl UprightRows {
-    fn new(path: &Path, source: Source, picture: Picture, frames: usize, limits: &DecodeLimits) -> Self {
+    /// For the picture at `index` of a file.
+    fn new(
+        path: &Path,
+        source: &Source,
+        index: usize,
+        picture: Picture,
+        frames: usize,
+        limits: &DecodeLimits,
+    ) -> Result<Self, CodecError> {
+        let source = source
+            .page(index)
+            .map_err(|error| file::read_error(path, error))?;
         let (stored, orientation) = (picture.size, picture.orientation);
-        Self {
+        Ok(Self {
             path: path.to_owned(),
             raw: picture.plan.raw(),
             layout: picture.plan.layout,
@@ -229,7 +244,7 @@ impl UprightRows {
             state: State::Closed(source, picture.plan, limits.clone()),
             next_row: 0,
             frames_left: frames,
-        }
+        })
     }
 
     /// The decoder, room for what is held of the picture, and the tables that change its colours.

@@ -202,7 +202,8 @@ fn places(page: &Page, stream: &mut Stream<&File>) -> Result<Vec<(u64, u64)>, Fl
         return Ok(Vec::new());
     };
     // The walk saw that the tables lie inside the file.
-    let count = offsets.count.min(stream.len());
+    let most = page.lengths.map_or(u64::MAX, |lengths| lengths.count);
+    let count = offsets.count.min(most).min(stream.len());
     let places = page.dialect.values(stream, &offsets, 0, count)?;
     let lengths = match page.lengths {
         Some(lengths) => page.dialect.values(stream, &lengths, 0, count)?,

@@ -111,6 +111,21 @@ fn too_many_pages_too_many_pixels_and_a_page_that_cannot_be_read_are_told() {
 }
 
 #[test]
+fn a_document_of_many_pages_needs_no_more_open_files_than_one() {
+    let folder = Folder::new();
+    let pages = vec![(TiffFile::new(2, 1, 1, 8), &[1, 2][..]); 1500];
+    let path = folder.file("a.tif", &TiffFile::document(&pages));
+    let header = header(&path);
+    let open_files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open_files();
+    let rows = open(&path, &header, &DecodeLimits::default()).unwrap();
+    // Other tests open some too.
+    assert!(open_files() < before + 500);
+    drop(rows);
+    assert_eq!(read_pages(&path).len(), 1500);
+}
+
+#[test]
 fn a_document_holds_one_page_at_a_time() {
     let folder = Folder::new();
     let page = TiffFile {
