@@ -283,7 +283,10 @@ fn choose(
     let mut all: Vec<Choices> = Vec::with_capacity(courses.len());
     for (index, course) in courses.iter().enumerate() {
         // A document has many pages of one size, and a choice lists every window.
-        if let Some(same) = all.last().filter(|_| courses.get(index.wrapping_sub(1)) == Some(course)) {
+        if let Some(same) = all
+            .last()
+            .filter(|_| courses.get(index.wrapping_sub(1)) == Some(course))
+        {
             all.push(Arc::clone(same));
             continue;
         }
