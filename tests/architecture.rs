@@ -46,7 +46,6 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
             "weezl",
             "zune_core",
             "zune_jpeg",
-            "flate2",
             "md5",
             "zune_jpegxl",
         ],

@@ -56,6 +56,7 @@ fn write(
         layout,
         format,
         quality: 90,
+        settings: crate::config::EncodeSettings::default(),
         metadata,
         sequence: Sequence::Single,
     };

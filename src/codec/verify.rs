@@ -29,8 +29,9 @@ pub fn verify(path: &Path, size: Size, pictures: u64, format: ResultFormat) -> R
         ResultFormat::Png => SourceFormat::Png,
         ResultFormat::Webp => SourceFormat::Webp,
         ResultFormat::Tiff => SourceFormat::Tiff,
-        // Joined with what reads them.
-        ResultFormat::Avif | ResultFormat::Jxl | ResultFormat::Gif => return Ok(()),
+        ResultFormat::Avif => SourceFormat::Avif,
+        ResultFormat::Jxl => SourceFormat::Jxl,
+        ResultFormat::Gif => SourceFormat::Gif,
     };
     if kind != Kind::Image(wanted) {
         return Err(wrong("the file reads back as something else".to_owned()));

@@ -301,8 +301,8 @@ fn few_colours(pixels: &[Option<[u8; 3]>]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((palette, indices))
 }
 
-/// The palette that fits a picture best, and its pixels in it. Wu's cut of Oklab with quantette: measured on photos it
-/// is five times as fast as `NeuQuant` and 2 dB behind it in plain differences, which dithering makes good to the eye.
+/// The palette that fits a picture best, and its pixels in it: Wu's cut of Oklab. On enlarged photos of 3 MP four times as
+/// fast as `NeuQuant`, and 3 to 5 dB behind it in plain differences, which dithering makes good to the eye.
 fn reduced(pixels: &[Pixel], size: Size) -> (Vec<u8>, Vec<u8>) {
     let colours = pixels.iter().map(|&[r, g, b, _]| Srgb::new(r, g, b)).collect();
     let Ok(image) = ImageBuf::new(size.width, size.height, colours) else {

@@ -292,7 +292,7 @@ fn threads(columns: usize) -> usize {
 /// Rows and columns around a plane that the coder may look at.
 const LUMA_PADDING: usize = 88;
 
-/// What the coder was measured to hold of a pixel of a cell, samples of one and of two bytes, three planes.
+/// What the coder holds of a pixel of a cell for each byte of a sample: the resident memory of coding 3 MP, with a margin.
 const WORK_BYTES_PER_PIXEL: u64 = 24;
 const WORK_TABLE_BYTES: u64 = 8 << 20;
 
