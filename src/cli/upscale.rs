@@ -15,9 +15,9 @@ use self::work::{Ended, Workshop};
 use super::args::UpscaleArgs;
 use super::exit::{Exit, Failure, Tally, of_fault};
 use super::out::{Out, complain, shown};
-use crate::config::{Config, Contradiction, Recipe, Scale, check_tiling};
+use crate::config::{AnimationFormat, Config, Contradiction, Format, Recipe, check_tiling};
 use crate::error::{Disposition, Fault, Reason, ReasonCode};
-use crate::inference::{Catalogue, ModelCard};
+use crate::inference::Catalogue;
 use crate::pipeline::executor::ExecutorSettings;
 use crate::report::{DOCUMENT_VERSION, JobDocument, JobState, RenderReport, hex, path_text};
 use crate::service::executor_settings;
@@ -42,7 +42,6 @@ pub fn upscale(named: Option<&Path>, args: &UpscaleArgs) -> Result<Exit, Failure
     check_tiling(&recipe).map_err(|Contradiction { key, why }| Failure::usage(format!("--{key} {why}")))?;
     let catalogue = super::catalogue(&config);
     let card = catalogue.card(&args.model)?;
-    refuse_what_comes_later(args, &card)?;
     let steps = plan::steps(args, &recipe, &card, &destination)?;
     let workshop = Workshop::open(settings(config, args, &catalogue), args.overwrite)?;
     if steps.iter().any(|step| matches!(step, Step::Render(_))) {
@@ -79,30 +78,22 @@ pub fn upscale(named: Option<&Path>, args: &UpscaleArgs) -> Result<Exit, Failure
     })
 }
 
-/// Values that a later version takes.
-fn refuse_what_comes_later(args: &UpscaleArgs, card: &ModelCard) -> Result<(), Failure> {
-    if let Scale::Times(times) = args.scale
-        && (times - card.scale.as_f64()).abs() > f64::EPSILON
-    {
-        return Err(Failure::usage(format!(
-            "--scale {times} is not available in this version: {} makes {}; leave --scale out or choose another \
-             model, `upscaled models list` shows them",
-            card.name, card.scale
-        )));
-    }
-    Ok(())
-}
-
 fn recipe(args: &UpscaleArgs, destination: &plan::Destination) -> Result<Recipe, Failure> {
+    let format = plan::format(args, destination)?;
     Ok(Recipe {
         model: args.model.clone(),
         scale: args.scale,
         tiling: args.tiling,
         tile_px: args.tile.chosen(),
         overlap_px: args.overlap.chosen(),
-        format: plan::format(args, destination)?,
+        format,
         quality: args.quality,
-        animation: args.animation,
+        // Who names a format that holds frames means it for frames too.
+        animation: match (args.animation, format) {
+            (AnimationFormat::Same, Format::Webp) => AnimationFormat::Webp,
+            (AnimationFormat::Same, Format::Png) => AnimationFormat::Png,
+            (animation, _) => animation,
+        },
         metadata: args.metadata,
         ..Recipe::default()
     })

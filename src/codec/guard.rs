@@ -86,7 +86,6 @@ mod tests {
         assert_eq!(fenced(|| 1), Ok(1));
     }
 
-    #[expect(clippy::redundant_closure, reason = "a C function is no closure")]
     /// A panic that reached the end of a C function would end this process, and the test with it.
     #[test]
     fn a_panic_below_a_c_function_is_an_error_too() {

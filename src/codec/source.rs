@@ -125,9 +125,9 @@ pub(super) fn rows_held(stored: Size, orientation: u8, band_rows: u32) -> u32 {
 /// Where the pixels are.
 enum State {
     /// In the file.
-    Closed(Source, Plan, DecodeLimits),
+    Closed(Box<(Source, Plan, DecodeLimits)>),
     /// On their way.
-    Decoding(Decoding),
+    Decoding(Box<Decoding>),
     /// Handed out, or never got: no row comes any more.
     Over,
 }
@@ -173,7 +173,10 @@ impl RowSource for UprightRows {
         debug_assert_eq!(row.len(), self.layout.row_bytes(self.size.width));
         // A failure leaves it over: what a decoder would give after one is not the picture.
         let mut decoding = match std::mem::replace(&mut self.state, State::Over) {
-            State::Closed(source, plan, limits) => self.begin(source, plan, &limits)?,
+            State::Closed(closed) => {
+                let (source, plan, limits) = *closed;
+                self.begin(source, plan, &limits)?
+            }
             State::Decoding(decoding) => decoding,
             State::Over => return Err(file::unreadable(&self.path, "it has no more rows")),
         };
@@ -181,7 +184,7 @@ impl RowSource for UprightRows {
             bands,
             held,
             converter,
-        } = &mut decoding;
+        } = &mut *decoding;
         let whole = self.rows_held == self.stored.height;
         let line = if whole {
             self.next_row
@@ -241,14 +244,14 @@ impl UprightRows {
                 _ => stored,
             },
             rows_held: picture.rows_held,
-            state: State::Closed(source, picture.plan, limits.clone()),
+            state: State::Closed(Box::new((source, picture.plan, limits.clone()))),
             next_row: 0,
             frames_left: frames,
         })
     }
 
     /// The decoder, room for what is held of the picture, and the tables that change its colours.
-    fn begin(&self, source: Source, plan: Plan, limits: &DecodeLimits) -> Result<Decoding, CodecError> {
+    fn begin(&self, source: Source, plan: Plan, limits: &DecodeLimits) -> Result<Box<Decoding>, CodecError> {
         let bytes = self
             .raw
             .row_bytes(self.stored.width)
@@ -266,11 +269,11 @@ impl UprightRows {
             let converter = self.attempt(|| Ok(Converter::new(plan, self.size.width)?))?;
             Some((converter, vec![0; self.raw.row_bytes(self.size.width)]))
         };
-        Ok(Decoding {
+        Ok(Box::new(Decoding {
             bands,
             held,
             converter,
-        })
+        }))
     }
 
     /// Lets a decoder work.

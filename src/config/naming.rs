@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::{Format, NameError, Recipe};
+use super::{Format, NameError, Recipe, Scale};
 
 impl Format {
     /// The format that a file name's extension (without its dot) names, in any case; `None` for one that is
@@ -25,11 +25,15 @@ impl Format {
 
 /// Where the result of `source` (its path below the input folder) shall lie below the output folder.
 /// Known before the file is opened, so the format is the one that the name promises: what the content asks
-/// for in the end is put right by [`with_actual_format`].
+/// for in the end is put right by [`with_actual_format`]. `own_scale` is the model's, for a recipe that asks for it.
 ///
 /// # Errors
 /// Those of [`super::NameTemplate::render`].
-pub fn planned_output(recipe: &Recipe, source: &Path, scale: &str) -> Result<PathBuf, NameError> {
+pub fn planned_output(recipe: &Recipe, source: &Path, own_scale: &str) -> Result<PathBuf, NameError> {
+    let scale = match recipe.scale {
+        Scale::Times(times) => &times.to_string(),
+        Scale::Model => own_scale,
+    };
     let own = source.extension().unwrap_or_default();
     let own_format = Format::from_extension(own);
     let ext = match recipe.format {

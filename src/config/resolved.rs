@@ -215,7 +215,7 @@ impl Folder {
     }
 }
 
-/// Every extension of a picture that this or a later version reads: what cannot be read yet is reported
+/// Every extension of a picture that is read, or that people take for a picture: what cannot be read is reported
 /// instead of silently left alone.
 const DEFAULT_INCLUDE: [&str; 13] = [
     "*.jpg", "*.jpeg", "*.png", "*.webp", "*.tif", "*.tiff", "*.bmp", "*.gif", "*.avif", "*.jxl", "*.heic",

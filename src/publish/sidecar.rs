@@ -38,7 +38,7 @@ pub fn sidecars(source: &Path, result: &Path) -> Vec<Sidecar> {
         name.push(extension);
         PathBuf::from(name)
     };
-    let ways: [&dyn Fn(&Path, &str) -> PathBuf; 2] = [&instead, &behind];
+    let ways: [fn(&Path, &str) -> PathBuf; 2] = [instead, behind];
     let mut found = Vec::new();
     for way in ways {
         let is_there = |extension: &&&str| {

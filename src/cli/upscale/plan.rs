@@ -10,7 +10,7 @@ use super::super::args::UpscaleArgs;
 use super::super::exit::{Exit, Failure};
 use super::super::out::shown;
 use super::words;
-use crate::codec::{self, DecodeLimits, SourceFormat};
+use crate::codec::{self, DecodeLimits, ImageHeader, ResultFormat};
 use crate::config::{Format, Recipe, Word, planned_output, with_actual_format};
 use crate::error::{Fault, ReasonCode, plain};
 use crate::fs::{Filesystem, RealFilesystem};
@@ -172,7 +172,7 @@ fn plan(
     let header =
         codec::probe(source, &DecodeLimits::default()).map_err(|error| refuse(None, words::codec(error)))?;
     let input = header.facts();
-    let result = result_path(source, header.format, recipe, card, destination)
+    let result = result_path(source, &header, recipe, card, destination)
         .map_err(|fault| refuse(Some(input.clone()), fault))?;
     let final_path = std::path::absolute(&result).map_err(|error| {
         let message = format!(
@@ -192,21 +192,40 @@ fn plan(
 
 fn result_path(
     source: &Path,
-    content: SourceFormat,
+    header: &ImageHeader,
     recipe: &Recipe,
     card: &ModelCard,
     destination: &Destination,
 ) -> Result<PathBuf, Fault> {
     let directory = match destination {
-        Destination::File(out) => return Ok(out.clone()),
+        Destination::File(out) => return named_for(out, codec::target_format(recipe, header), source),
         Destination::Directory(directory) => directory.as_path(),
         Destination::Beside => source.parent().unwrap_or(Path::new("")),
     };
     let name = Path::new(source.file_name().unwrap_or_default());
     let planned = planned_output(recipe, name, &card.scale.to_string())?;
-    let extensions = codec::result_format(recipe.format, content).extensions();
+    let extensions = codec::target_format(recipe, header).extensions();
     let usual = extensions.first().copied().unwrap_or_default();
     Ok(directory.join(with_actual_format(&planned, usual, extensions)))
+}
+
+/// A name that somebody chose, unless it names another format than an animation's frames will be in.
+fn named_for(out: &Path, format: ResultFormat, source: &Path) -> Result<PathBuf, Fault> {
+    let extension = out.extension().unwrap_or_default();
+    let others = ResultFormat::ALL.iter().filter(|other| **other != format);
+    let names_another = others
+        .flat_map(|other| other.extensions())
+        .any(|other| extension.eq_ignore_ascii_case(other));
+    if names_another {
+        let message = format!(
+            "cannot upscale {}: it is an animation and becomes {}, which {} does not name; use another -o or --animation",
+            shown(source),
+            format.as_str(),
+            shown(out)
+        );
+        return Err(Fault::quarantine(ReasonCode::Unsupported, message));
+    }
+    Ok(out.to_owned())
 }
 
 /// Why a result may not take its name, if so.

@@ -93,7 +93,7 @@ struct Bits {
 impl Bits {
     fn put(&mut self, count: usize, value: u64) {
         for bit in 0..count {
-            if self.used % 8 == 0 {
+            if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             if let Some(byte) = self.bytes.last_mut() {

@@ -89,6 +89,9 @@ struct Entry {
     field: [u8; 8],
 }
 
+/// A block, and a warning for what it lacks.
+type ExifOfTiff = (Vec<u8>, Option<String>);
+
 impl Entry {
     /// Bytes of a value; `None` for kinds that only a large TIFF knows.
     fn value_bytes(&self) -> Option<u64> {
@@ -194,7 +197,7 @@ impl Reader<'_, '_> {
     }
 
     /// EXIF as a block of its own, if there is any, and what it lacks.
-    fn exif(&mut self, entries: &[Entry]) -> Result<Option<(Vec<u8>, Option<String>)>, Flaw> {
+    fn exif(&mut self, entries: &[Entry]) -> Result<Option<ExifOfTiff>, Flaw> {
         let details = self.pointed(entries, EXIF_DIRECTORY)?;
         let gps = self.pointed(entries, GPS_DIRECTORY)?;
         let interoperability = self.pointed(&details, INTEROPERABILITY_DIRECTORY)?;

@@ -46,7 +46,7 @@ fn frames() -> Vec<Vec<u8>> {
         with(59, 41, white),
         ground
             .iter()
-            .map(|sample| sample ^ 0x10 | u8::from(*sample == 255) * 0xff)
+            .map(|sample| sample ^ 0x10 | (u8::from(*sample == 255) * 0xff))
             .collect(),
     ]
 }
