@@ -31,6 +31,7 @@ const MODEL: &str = "span-x2";
 
 /// Upscales files with the real binary; the job document of each, in their order.
 fn upscale(dir: &Path, sources: &[PathBuf], args: &[&str]) -> Vec<serde_json::Value> {
+    std::fs::create_dir_all(dir).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_upscaled"))
         .args(["upscale", "--json", "--model", MODEL, "--overwrite", "-o"])
         .arg(dir)

@@ -204,11 +204,16 @@ impl Shaper<'_> {
         let size = self.size(source, warnings)?;
         let layout = layout(self.page.layout, self.format);
         let (passes, made) = self.passes(source, size, warnings);
-        if self.page.layout.depth == Depth::Sixteen && layout.depth == Depth::Eight {
+        if self.page.layout.depth == Depth::Sixteen {
             let format = self.format.as_str();
-            warnings.push(format!(
-                "{format} holds 8 bits a sample: the source's 16 bits were rounded"
-            ));
+            let bits = match (layout.depth, self.format) {
+                (Depth::Eight, _) => Some(8),
+                (Depth::Sixteen, ResultFormat::Avif) => Some(10),
+                (Depth::Sixteen, _) => None,
+            };
+            warnings.extend(bits.map(|bits| {
+                format!("{format} holds {bits} bits a sample: the source's 16 bits were rounded")
+            }));
         }
         Ok(Course {
             source,

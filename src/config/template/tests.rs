@@ -54,6 +54,8 @@ fn the_source_keeps_its_spelling_where_the_format_stays() {
         (Format::Same, "a.jpeg", "a_4x.jpeg"),
         (Format::Same, "a.TIF", "a_4x.TIF"),
         (Format::Same, "a.jfif", "a_4x.jfif"),
+        (Format::Same, "a.AVIF", "a_4x.AVIF"),
+        (Format::Same, "a.jxl", "a_4x.jxl"),
         (Format::Jpeg, "a.JPG", "a_4x.JPG"),
         (Format::Jpeg, "a.png", "a_4x.jpg"),
         (Format::Tiff, "a.tiff", "a_4x.tiff"),
@@ -71,9 +73,8 @@ fn a_format_that_cannot_be_written_becomes_png_or_jpeg_by_its_kind() {
         ("a.bmp", "a_4x.png"),
         ("a", "a_4x.png"),
         ("a.xyz", "a_4x.png"),
-        ("a.AVIF", "a_4x.jpg"),
-        ("a.heic", "a_4x.jpg"),
-        ("a.jxl", "a_4x.png"),
+        ("a.gif", "a_4x.png"),
+        ("a.HEIC", "a_4x.jpg"),
     ] {
         assert_eq!(default_named(Format::Same, source), result);
     }

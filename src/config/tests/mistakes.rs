@@ -210,7 +210,7 @@ const IN_FOLDER: &[(&str, &str)] = &[
     ),
     (
         "format = \"gif\"",
-        "format: must be \"same\", \"jpeg\", \"png\", \"webp\", \"tiff\", \"avif\" or \"jxl\", not \"gif\"; did you mean \"tiff\"?",
+        "format: must be \"same\", \"jpeg\", \"png\", \"webp\", \"tiff\", \"avif\" or \"jxl\", not \"gif\"",
     ),
     (
         "jpeg_chroma = \"420\"",
