@@ -172,9 +172,12 @@ fn other_programs_see_what_we_see() {
     let mut session = Whole::open(MODEL);
     let mut complaints = Vec::new();
     for format in others::FORMATS {
+        let sources = others::worth_asking(&sources, format);
         let documents = upscale(&out, &sources, &["--format", format]);
         for (source, document) in sources.iter().zip(&documents) {
-            complaints.extend(others::compare(&mut session, source, document, &out, format));
+            let told = others::compare(&mut session, source, document, &out, format);
+            told.iter().for_each(|complaint| println!("{complaint}"));
+            complaints.extend(told);
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));

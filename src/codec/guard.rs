@@ -89,7 +89,10 @@ mod tests {
     /// A panic that reached the end of a C function would end this process, and the test with it. In a process of its
     /// own: the thread that is given up keeps the panic hook for good, which the harness wants back at its end.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the harness of the child cannot end by itself")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the harness of the child cannot end by itself"
+    )]
     fn a_panic_below_a_c_function_is_an_error_too() {
         const CHILD: &str = "UPSCALED_TEST_GIVES_UP";
         extern "C" fn pretends_to_be_c() {

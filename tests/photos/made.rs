@@ -81,13 +81,13 @@ pub fn kinds() -> Vec<Kind> {
             &DynamicImage::ImageRgba8(see_through(&photo)),
             palette,
         ),
-        kind("rgb.tif", &photo, save),
-        kind("deep.tif", &deep, save),
-        kind("grey.tif", &grey, save),
-        kind("rgba.tif", &faded, save),
-        kind("rgb.bmp", &photo, save),
-        kind("rgb.webp", &photo, save),
-        kind("rgba.webp", &faded, save),
+        kind("tiff-rgb.tif", &photo, save),
+        kind("tiff-deep.tif", &deep, save),
+        kind("tiff-grey.tif", &grey, save),
+        kind("tiff-rgba.tif", &faded, save),
+        kind("bmp-rgb.bmp", &photo, save),
+        kind("webp-rgb.webp", &photo, save),
+        kind("webp-rgba.webp", &faded, save),
     ]
 }
 

@@ -64,13 +64,16 @@ pub fn sources(dir: &Path) -> Vec<PathBuf> {
         .collect();
     kept.sort();
     for path in kept {
-        let copy = dir.join(path.file_name().unwrap());
+        // Two kinds of one picture would have results of one name.
+        let name = path.file_name().unwrap().to_string_lossy();
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        let copy = dir.join(format!("kept-{extension}-{name}"));
         std::fs::copy(&path, &copy).unwrap();
         all.push(copy);
     }
     for extension in ["jpg", "png", "webp", "tif"] {
         for orientation in 1..=8 {
-            let path = dir.join(format!("told-{orientation}.{extension}"));
+            let path = dir.join(format!("told-{extension}-{orientation}.{extension}"));
             DynamicImage::ImageRgb8(support::photo(64, 40))
                 .save(&path)
                 .unwrap();
@@ -79,6 +82,15 @@ pub fn sources(dir: &Path) -> Vec<PathBuf> {
         }
     }
     all
+}
+
+/// All in their own format; in another one those that differ in what it must hold, not in how they are turned.
+pub fn worth_asking(sources: &[PathBuf], format: &str) -> Vec<PathBuf> {
+    let is_worth = |path: &&PathBuf| {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        format == "same" || !name.starts_with("told-") || name.ends_with("-6")
+    };
+    sources.iter().filter(is_worth).cloned().collect()
 }
 
 /// What a camera and its owner would write.
