@@ -25,7 +25,9 @@ use std::sync::Arc;
 
 use crate::budget::{Budget, OverBudget};
 use crate::clock::{Clock, seconds_between};
-use crate::codec::{self, CodecError, DecodeLimits, Page, ResultFormat, Sequence, SinkSpec};
+use crate::codec::{
+    self, CodecError, DecodeLimits, Encoded, ImageHeader, Page, ResultFormat, RowSource, Sequence, SinkSpec,
+};
 use crate::config::{MetadataPolicy, Recipe};
 use crate::error::{Fault, ReasonCode};
 use crate::inference::{InferenceError, ModelCard, Upscaler};
@@ -174,18 +176,7 @@ pub fn render(
     });
     let target = Target::of(render.source, &header, render.recipe, &card)?;
     report.warnings.extend(target.warnings.iter().cloned());
-    let first = target.course(0).clone();
-    let (carried, warnings) = codec::carry(&header, target.format, first.size, render.recipe.metadata);
-    report.warnings.extend(warnings);
-    let mut sink = SinkSpec {
-        size: first.size,
-        layout: first.layout,
-        format: target.format,
-        quality: render.recipe.quality,
-        settings: render.recipe.encoding,
-        metadata: carried,
-        sequence: result_sequence(&header.sequence, &target),
-    };
+    let mut sink = sink(&render, &header, &target, report);
     let host_need = HostNeed {
         header: &header,
         sink: &sink,
@@ -210,30 +201,73 @@ pub fn render(
         })?;
     report.host_peak_bytes = Some(permit.bytes());
     if render.recipe.metadata != MetadataPolicy::Strip
-        && let Some(provenance) = codec::Provenance::of(report, first.size)
+        && let Some(provenance) = codec::Provenance::of(report, sink.size)
     {
         sink.metadata.sign(&provenance);
     }
 
-    let frames = (target.pictures - target.courses.len()) as u64 + 1;
-    let pixels: u64 = target
-        .courses
-        .iter()
-        .map(|course| course.given_pixels(card.scale))
-        .sum();
-    render.progress.begin(pixels * frames);
-    let rows = codec::open(render.source, &header, render.decode_limits)?;
     let work = Work {
         target: &target,
         choices: &choices,
         sink: &sink,
         source_name: &source_name,
     };
+    let rows = codec::open(render.source, &header, render.decode_limits)?;
+    let mut seconds = Seconds::default();
+    let encoded = run(&render, work, rows, upscaler, report, &mut seconds)?;
+    report.warnings.extend(encoded.warnings);
+    report.output = Some(OutputFacts {
+        width: sink.size.width,
+        height: sink.size.height,
+        format: target.format.as_str().to_owned(),
+        pictures: target.pictures as u64,
+        bytes: encoded.bytes,
+    });
+    seconds.total = seconds_between(started, render.clock.monotonic());
+    report.seconds = Some(seconds);
+    Ok(())
+}
+
+/// What is to be written, with what of the source's metadata it can hold.
+fn sink(render: &Render<'_>, header: &ImageHeader, target: &Target, report: &mut RenderReport) -> SinkSpec {
+    let first = target.course(0);
+    let (carried, warnings) = codec::carry(header, target.format, first.size, render.recipe.metadata);
+    report.warnings.extend(warnings);
+    SinkSpec {
+        size: first.size,
+        layout: first.layout,
+        format: target.format,
+        quality: render.recipe.quality,
+        settings: render.recipe.encoding,
+        metadata: carried,
+        sequence: result_sequence(&header.sequence, target),
+    }
+}
+
+/// Makes and encodes all pictures. What was found out by then is told also where that fails.
+fn run(
+    render: &Render<'_>,
+    work: Work<'_>,
+    rows: Box<dyn RowSource>,
+    upscaler: &mut dyn Upscaler,
+    report: &mut RenderReport,
+    seconds: &mut Seconds,
+) -> Result<Encoded, PipelineError> {
+    let target = work.target;
+    let scale = upscaler.card().scale;
+    let pixels: u64 = target
+        .courses
+        .iter()
+        .map(|course| course.given_pixels(scale))
+        .sum();
+    render.progress.begin(pixels * target.frames() as u64);
     render.cancel.set_terminator(upscaler.terminator());
-    let outcome = threads::run(work, &render, rows, upscaler);
+    let outcome = threads::run(work, render, rows, upscaler);
     render.cancel.set_terminator(None);
-    let inference_s = outcome.made.as_ref().map_or(0.0, |made| made.inference_s);
+    seconds.decode = outcome.decode_s;
+    seconds.encode = outcome.encode_s;
     if let Some(made) = outcome.made {
+        seconds.inference = made.inference_s;
         made.tell(report);
     }
     report.device_peak_bytes = upscaler.device_peak_bytes();
@@ -245,21 +279,7 @@ pub fn render(
             render.recipe.background
         ));
     }
-    report.warnings.extend(encoded.warnings);
-    report.output = Some(OutputFacts {
-        width: first.size.width,
-        height: first.size.height,
-        format: target.format.as_str().to_owned(),
-        pictures: target.pictures as u64,
-        bytes: encoded.bytes,
-    });
-    report.seconds = Some(Seconds {
-        total: seconds_between(started, render.clock.monotonic()),
-        decode: outcome.decode_s,
-        inference: inference_s,
-        encode: outcome.encode_s,
-    });
-    Ok(())
+    Ok(encoded)
 }
 
 /// The windows of each course's passes.

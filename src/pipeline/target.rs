@@ -141,6 +141,11 @@ impl Target {
         })
     }
 
+    /// Pictures of each course: all frames of an animation, or each page by itself.
+    pub fn frames(&self) -> usize {
+        self.pictures - (self.courses.len() - 1)
+    }
+
     /// What becomes of the picture at `index`.
     pub fn course(&self, index: usize) -> &Course {
         &self.courses[index.min(self.courses.len() - 1)]

@@ -107,9 +107,15 @@ fn make(
     let mut ended = Ok(());
     // Frames of an animation go on where the last one ended; pages are begun with their own windows.
     for (index, course) in work.target.courses.iter().enumerate() {
-        let frames = work.target.pictures - (work.target.courses.len() - 1);
         let mut passes = Passes::new(course, &work.choices[index], work.source_name, device.upscaler);
-        ended = make_pictures(frames, &mut passes, &mut source, &bands, pool, &mut device);
+        ended = make_pictures(
+            work.target.frames(),
+            &mut passes,
+            &mut source,
+            &bands,
+            pool,
+            &mut device,
+        );
         let told = passes.told(device.upscaler);
         match (&mut made, told) {
             (Some(made), Some(told)) => made.add(told),

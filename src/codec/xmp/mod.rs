@@ -237,20 +237,17 @@ pub fn sign(packet: Option<&[u8]>, provenance: &Provenance) -> Result<Vec<u8>, M
             edits.push((value.clone(), tool.clone()));
             String::new()
         }
-        None => format!("<xmp:CreatorTool xmlns:xmp=\"{XMP}\">{tool}</xmp:CreatorTool>"),
+        None => format!("<xmp:CreatorTool>{tool}</xmp:CreatorTool>"),
     };
-    let event = |inside: String| {
-        format!(
-            "<rdf:li xmlns:rdf=\"{RDF}\" xmlns:stEvt=\"{EVENT}\" rdf:parseType=\"Resource\">{inside}</rdf:li>"
-        )
-    };
-    let made = event(format!(
+    let event =
+        |names: &str, inside: &str| format!("<rdf:li{names} rdf:parseType=\"Resource\">{inside}</rdf:li>");
+    let made = format!(
         "<stEvt:action>converted</stEvt:action><stEvt:softwareAgent>{tool}</stEvt:softwareAgent>\
          <stEvt:parameters>upscaled: model {}, scale {}, tiling {}</stEvt:parameters>",
         escaped(&provenance.model),
         escaped(&provenance.scale),
         escaped(&provenance.tiling),
-    ));
+    );
     let history = document.descriptions().find_map(|(index, _)| {
         let mut properties = document.children(index);
         properties.find(|(_, node)| node.is(XMP_MM, "History"))
@@ -259,27 +256,33 @@ pub fn sign(packet: Option<&[u8]>, provenance: &Provenance) -> Result<Vec<u8>, M
         Some((index, _)) => {
             let mut lists = document.children(index);
             if let Some((_, list)) = lists.find(|(_, node)| node.is(RDF, "Seq")) {
-                edits.push(append(&document, list, &made));
+                // Between other people's items the names mean what they may.
+                let names = format!(" xmlns:rdf=\"{RDF}\" xmlns:stEvt=\"{EVENT}\"");
+                edits.push(append(&document, list, &event(&names, &made)));
             }
         }
         None => {
             let first = before.filter(|value| !value.is_empty()).map(|value| {
                 let before = &document.text[value];
-                event(format!(
+                let created = format!(
                     "<stEvt:action>created</stEvt:action><stEvt:softwareAgent>{before}</stEvt:softwareAgent>"
-                ))
+                );
+                event("", &created)
             });
             let _ = write!(
                 properties,
-                "<xmpMM:History xmlns:xmpMM=\"{XMP_MM}\"><rdf:Seq>{}{made}</rdf:Seq></xmpMM:History>",
+                "<xmpMM:History><rdf:Seq>{}{}</rdf:Seq></xmpMM:History>",
                 first.unwrap_or_default(),
+                event("", &made),
             );
         }
     }
     if !properties.is_empty() {
         let about = about(&document);
+        // All names here: ImageMagick takes a packet for damaged that declares one within a list.
         let description = format!(
-            "<rdf:Description xmlns:rdf=\"{RDF}\" rdf:about=\"{about}\">{properties}</rdf:Description>"
+            "<rdf:Description xmlns:rdf=\"{RDF}\" xmlns:xmp=\"{XMP}\" xmlns:xmpMM=\"{XMP_MM}\" \
+             xmlns:stEvt=\"{EVENT}\" rdf:about=\"{about}\">{properties}</rdf:Description>"
         );
         let end = document.nodes[document.rdf].close.start;
         edits.push((end..end, description));

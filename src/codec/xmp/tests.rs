@@ -124,7 +124,7 @@ fn a_signature_replaces_the_tool_and_keeps_it_in_the_history() {
     // Once more: the history goes on, and there is only one of each.
     let again = text(sign(Some(signed.as_bytes()), &provenance()).unwrap());
     for (what, times) in [
-        (":History xmlns", 1),
+        ("<xmpMM:History>", 1),
         ("CreatorTool=", 1),
         (">converted<", 2),
         (">created<", 1),
@@ -138,9 +138,7 @@ fn a_signature_replaces_the_tool_and_keeps_it_in_the_history() {
 fn a_picture_without_xmp_gets_a_packet_and_an_empty_history_is_filled() {
     let signed = sign(None, &provenance()).unwrap();
     assert!(Document::parse(&signed).is_ok());
-    assert!(
-        text(signed).contains("<xmp:CreatorTool xmlns:xmp=\"http://ns.adobe.com/xap/1.0/\">upscaled 0.1.0<")
-    );
+    assert!(text(signed).contains("<xmp:CreatorTool>upscaled 0.1.0<"));
     let empty = packet(
         "<r:Description r:about='uuid:1' xmlns:m='http://ns.adobe.com/xap/1.0/mm/'><m:History><r:Seq /></m:History>\
          </r:Description>",
