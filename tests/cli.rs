@@ -113,7 +113,7 @@ fn wrong_usage_ends_with_2() {
             "--overlap",
             "64",
         ],
-        &["upscale", "a.png", "--scale", "3"],
+        &["upscale", "a.png", "--scale", "17"],
         &["upscale", "a.png", "--tiling", "exact", "--overlap", "32"],
         &["upscale", "a.png", "--quality", "101"],
         &["upscale", "a.png", "-o", "a.xyz"],

@@ -214,7 +214,7 @@ const IN_FOLDER: &[(&str, &str)] = &[
     ),
     (
         "jpeg_chroma = \"420\"",
-        "jpeg_chroma: must be \"4:4:4\" or \"4:2:0\", not \"420\"; did you mean \"4:2:0\"?",
+        "jpeg_chroma: must be \"4:4:4\" or \"4:2:0\", not \"420\"",
     ),
     (
         "png_effort = 9",
