@@ -4,7 +4,8 @@ use png::{BlendOp, EncodingError};
 
 use super::canvas::Area;
 use super::out::BUFFER_BYTES;
-use super::{Output, Rows, failed, png as still, refused};
+use super::png::{self as still, Stop};
+use super::{Output, Rows, refused};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Depth, ResultFormat};
 use crate::codec::sequence::{Animation, Delay, Sequence, Ticks};
@@ -18,23 +19,7 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
     let Sequence::Animation(animation) = &spec.sequence else {
         return Err(refused(ResultFormat::Png, "it holds frames, not pages"));
     };
-    match frames(spec, animation, rows, out) {
-        Ok(()) => Ok(Vec::new()),
-        Err(Stop::Feed) => Err(CodecError::FeedStopped),
-        Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Png, error)),
-    }
-}
-
-/// Why a file ended early.
-enum Stop {
-    Feed,
-    Encoder(EncodingError),
-}
-
-impl<E: Into<EncodingError>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Encoder(error.into())
-    }
+    still::ended(frames(spec, animation, rows, out), out)
 }
 
 fn frames(spec: &SinkSpec, animation: &Animation, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), Stop> {

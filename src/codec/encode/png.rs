@@ -45,7 +45,12 @@ pub(super) const DEFLATE_BYTES: u64 = 1 << 20;
 /// # Errors
 /// [`CodecError`].
 pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<Vec<String>, CodecError> {
-    match stream(spec, rows, out) {
+    ended(stream(spec, rows, out), out)
+}
+
+/// How a file ended, still or animated, in the words of those who asked for it.
+pub(super) fn ended(outcome: Result<(), Stop>, out: &mut Output) -> Result<Vec<String>, CodecError> {
+    match outcome {
         Ok(()) => Ok(Vec::new()),
         Err(Stop::Feed) => Err(CodecError::FeedStopped),
         Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Png, error)),
@@ -53,7 +58,7 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
 }
 
 /// Why a stream ended early.
-enum Stop {
+pub(super) enum Stop {
     Feed,
     Encoder(EncodingError),
 }
