@@ -56,6 +56,7 @@ models: build ## fetch Real-ESRGAN's models (43 MB, BSD-3-Clause) and import the
 bench: link-runtime ## all figures: speed, tiles, memory, ledger, intake (QUICK=1, MODELS="a.onnx" for more models)
 	$(CARGO) bench --locked --bench overhead -- $(if $(QUICK),quick)
 	$(CARGO) bench --locked --bench tiles -- $(MODELS)
+	$(CARGO) bench --locked --bench overlap
 	$(CARGO) bench --locked --bench memory -- $(if $(QUICK),quick) $(MODELS)
 	$(CARGO) bench --locked --bench ledger -- $(if $(QUICK),quick)
 	$(CARGO) bench --locked --bench intake -- $(if $(QUICK),quick)

@@ -2,6 +2,10 @@
 //! Never allocates what it permits and never measures: it counts.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often whoever waits for bytes is asked whether they are still wanted: a person who cancels sees it soon.
+const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A number of bytes that may be held at once, handed out as permits.
 #[derive(Debug)]
@@ -47,11 +51,16 @@ impl Budget {
         self.lock().peak_bytes
     }
 
-    /// Takes `bytes`, waiting on this thread until others have given back enough.
+    /// Takes `bytes`, waiting on this thread until others have given back enough. While it waits, `is_wanted` is asked
+    /// now and then; `None` once that says no.
     ///
     /// # Errors
     /// [`OverBudget`] if `bytes` exceeds the whole budget.
-    pub fn acquire(self: &Arc<Self>, bytes: u64) -> Result<Permit, OverBudget> {
+    pub fn acquire(
+        self: &Arc<Self>,
+        bytes: u64,
+        mut is_wanted: impl FnMut() -> bool,
+    ) -> Result<Option<Permit>, OverBudget> {
         if bytes > self.total_bytes {
             return Err(OverBudget {
                 needed_bytes: bytes,
@@ -60,7 +69,11 @@ impl Budget {
         }
         let mut state = self.lock();
         while state.held_bytes + bytes > self.total_bytes {
-            state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if !is_wanted() {
+                return Ok(None);
+            }
+            let waited = self.released.wait_timeout(state, ASK_INTERVAL);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         state.held_bytes += bytes;
         state.peak_bytes = state.peak_bytes.max(state.held_bytes);
@@ -68,10 +81,10 @@ impl Budget {
             state.held_bytes <= self.total_bytes,
             "I8: live permits exceed the budget"
         );
-        Ok(Permit {
+        Ok(Some(Permit {
             budget: Arc::clone(self),
             bytes,
-        })
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,7 +129,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for bytes in [10, 60, 100, 33] {
-                        drop(budget.acquire(bytes).unwrap());
+                        drop(budget.acquire(bytes, || true).unwrap().unwrap());
                     }
                 });
             }
@@ -126,8 +139,26 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_bytes_may_give_up() {
+        let budget = Budget::new(100);
+        let held = budget.acquire(60, || true).unwrap();
+        let mut asked = 0;
+        let given = budget.acquire(60, || {
+            asked += 1;
+            asked < 3
+        });
+        assert!(given.unwrap().is_none());
+        assert_eq!(asked, 3);
+        drop(held);
+        assert!(
+            budget.acquire(60, || false).unwrap().is_some(),
+            "there is room: nobody is asked"
+        );
+    }
+
+    #[test]
     fn what_can_never_fit_is_refused_at_once_with_both_numbers() {
-        let error = Budget::new(100).acquire(101).unwrap_err();
+        let error = Budget::new(100).acquire(101, || true).unwrap_err();
         assert_eq!(
             error,
             OverBudget {

@@ -13,6 +13,7 @@ use crate::clock::Monotonic;
 pub struct Progress {
     done: AtomicU64,
     total: AtomicU64,
+    waits: AtomicU64,
 }
 
 impl Progress {
@@ -36,6 +37,11 @@ impl Progress {
             });
     }
 
+    /// It stands still, since it waits for its turn.
+    pub fn wait(&self) {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The finished part, 0 to 1; 0 before the job knows how much there is.
     pub fn fraction(&self) -> f64 {
         let total = self.total.load(Ordering::Relaxed);
@@ -50,6 +56,7 @@ impl Progress {
         self.done
             .load(Ordering::Relaxed)
             .wrapping_add(self.total.load(Ordering::Relaxed))
+            .wrapping_add(self.waits.load(Ordering::Relaxed))
     }
 }
 

@@ -8,6 +8,10 @@
     reason = "a test that cannot go on fails, and says what it was doing"
 )]
 
+#[path = "engine/card.rs"]
+mod card;
+#[path = "engine/lanes.rs"]
+mod lanes;
 #[path = "engine/net.rs"]
 mod net;
 #[path = "engine/reference.rs"]

@@ -44,9 +44,11 @@ fn executor(device_bytes: u64) -> Executor {
         warn_skipped: false,
         device_bytes: Some(device_bytes),
         host_bytes: Some(1 << 30),
+        begins_on_cpu: true,
         unload_after: None,
     };
-    Executor::start(settings, SystemClock::shared()).unwrap()
+    let host = settings.host_budget();
+    Executor::start(settings, host, SystemClock::shared()).unwrap()
 }
 
 /// Renders `source` through the whole pipeline into a PNG and reads it back.

@@ -111,9 +111,11 @@ impl Workshop {
             warn_skipped: false,
             device_bytes: Some(device_bytes),
             host_bytes: Some(1 << 30),
+            begins_on_cpu: true,
             unload_after: None,
         };
-        Executor::start(settings, SystemClock::shared()).unwrap()
+        let host = settings.host_budget();
+        Executor::start(settings, host, SystemClock::shared()).unwrap()
     }
 
     fn render(&self, executor: &Executor, tiling: Tiling) -> (Vec<u8>, RenderReport) {

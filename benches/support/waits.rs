@@ -88,6 +88,10 @@ impl Upscaler for Watched<'_> {
         self.inner.profile()
     }
 
+    fn set_profile(&mut self, profile: Profile) {
+        self.inner.set_profile(profile);
+    }
+
     /// Called once for each band, before its first tile.
     fn prepare(&mut self, window: Size, batch: u32, device_bytes: u64) -> Result<(), InferenceError> {
         if let Some(last_tile) = self.last_tile {

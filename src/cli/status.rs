@@ -35,6 +35,8 @@ struct Report {
     counts: CountsDocument,
     folders: Vec<FolderReport>,
     device: DeviceDocument,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    devices: Vec<DeviceDocument>,
     memory: MemoryDocument,
     /// What a person should look at.
     warnings: Vec<String>,
@@ -104,6 +106,9 @@ async fn look(config: &Config) -> Result<(Report, Aside), Failure> {
         folders,
         device: snapshot
             .map(|snapshot| snapshot.device.clone())
+            .unwrap_or_default(),
+        devices: snapshot
+            .map(|snapshot| snapshot.devices.clone())
             .unwrap_or_default(),
         memory: snapshot.map(|snapshot| snapshot.memory).unwrap_or_default(),
         warnings: aside::set_aside_before(&config.state_dir)
@@ -245,6 +250,9 @@ fn tell(out: &mut Out, config: &Config, report: &Report, aside: &Aside) -> Resul
     if let Some(line) = device_line(report) {
         out.line(line)?;
     }
+    for device in &report.devices {
+        out.line(one_of_several(device))?;
+    }
     for (folder, told) in config.folders.iter().zip(&report.folders) {
         tell_folder(out, folder, told, aside.now)?;
     }
@@ -297,17 +305,11 @@ fn counts_line(counts: &CountsDocument) -> String {
 }
 
 fn device_line(report: &Report) -> Option<String> {
-    let device = &report.device;
     let memory = &report.memory;
     let mut parts = Vec::new();
-    if let Some(name) = &device.device {
-        parts.push(format!("device {name}"));
-    }
-    if let Some(model) = &device.model {
-        parts.push(format!("model {model}"));
-    }
-    if let Some(budget) = memory.device_budget_bytes {
-        parts.push(format!("inference may hold {}", bytes(budget)));
+    // Several have a line each.
+    if report.devices.is_empty() {
+        parts = device_parts(&report.device, memory.device_budget_bytes);
     }
     if let Some(budget) = memory.host_budget_bytes {
         parts.push(format!("decoding and encoding {}", bytes(budget)));
@@ -316,6 +318,32 @@ fn device_line(report: &Report) -> Option<String> {
         parts.push(format!("{} resident", bytes(resident)));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn device_parts(device: &DeviceDocument, budget_bytes: Option<u64>) -> Vec<String> {
+    let mut parts = Vec::new();
+    if let Some(name) = &device.device {
+        parts.push(format!("device {name}"));
+    }
+    if let Some(model) = &device.model {
+        parts.push(format!("model {model}"));
+    }
+    if let Some(budget) = budget_bytes {
+        parts.push(format!("inference may hold {}", bytes(budget)));
+    }
+    parts
+}
+
+fn one_of_several(device: &DeviceDocument) -> String {
+    let number = device.device_id.unwrap_or_default();
+    if let Some(reason) = &device.out_of_use {
+        return format!("device {number} is out of use: {reason}");
+    }
+    let parts = device_parts(device, device.budget_bytes);
+    if parts.is_empty() {
+        return format!("device {number}: no picture yet");
+    }
+    parts.join(", ")
 }
 
 fn tell_folder(out: &mut Out, folder: &Folder, told: &FolderReport, now: Timestamp) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ pub mod card;
 pub mod catalogue;
 pub mod classify;
 mod half;
+pub mod lanes;
 pub mod learned;
 pub mod library;
 pub mod measure;
@@ -16,6 +17,7 @@ pub mod profile_store;
 pub mod providers;
 pub mod reference;
 pub mod session;
+mod staging;
 mod tensor;
 
 use crate::config::Provider;
@@ -26,6 +28,7 @@ use crate::size::Size;
 pub use card::{Model, ModelCard};
 pub use catalogue::{Catalogue, ModelError};
 pub use half::DECIBELS_MIN as HALF_DECIBELS_MIN;
+pub use lanes::Lanes;
 pub use library::{LibraryError, Runtime, forbid_telemetry};
 pub use profile::{Learned, Profile};
 pub use providers::SkippedProvider;
@@ -86,6 +89,36 @@ impl<'a> Planes<'a> {
     }
 }
 
+/// One run's tiles, as they are handed over.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// As [`Planes::data`].
+    pub planes: Vec<f32>,
+    /// Columns × rows of each tile.
+    pub window: Size,
+    /// Number of tiles.
+    pub count: usize,
+}
+
+impl Run {
+    /// The tiles.
+    pub fn tiles(&self) -> Planes<'_> {
+        Planes::batch(&self.planes, self.window, self.count)
+    }
+}
+
+/// Runs that somebody has done: makes their tiles, and takes what comes of them.
+pub trait Runs {
+    /// The next run; `None` if there is no more.
+    fn next(&mut self) -> Option<Run>;
+
+    /// Takes the results of the earliest run whose results were not taken yet.
+    fn take(&mut self, results: Planes<'_>);
+
+    /// Takes a buffer back that [`Runs::next`] filled.
+    fn give_back(&mut self, planes: Vec<f32>);
+}
+
 /// Where a model runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
@@ -108,6 +141,14 @@ pub trait Upscaler {
     /// What was measured of it there. Plans are made from it.
     fn profile(&self) -> &Profile;
 
+    /// What is known of it at the place where it runs now; what was known before is forgotten.
+    fn set_profile(&mut self, profile: Profile);
+
+    /// Runs that are in flight at once.
+    fn lanes(&self) -> usize {
+        1
+    }
+
     /// Announces runs of up to `batch` windows of up to this shape under this device budget. Called before the first
     /// tile of a shape; the implementation may rebuild its session so that memory of earlier shapes is given back.
     ///
@@ -121,6 +162,19 @@ pub trait Upscaler {
     /// # Errors
     /// [`InferenceError::OutOfMemory`] leaves the session usable; the other kinds may not.
     fn upscale(&mut self, tiles: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError>;
+
+    /// Has all `runs` done; results are taken in the order of the runs. Whoever can have several in flight asks for the
+    /// next before it hands over the results of the last.
+    ///
+    /// # Errors
+    /// As [`Upscaler::upscale`], for the first run that fails; what was before it has been taken.
+    fn upscale_all(&mut self, runs: &mut dyn Runs) -> Result<(), InferenceError> {
+        while let Some(run) = runs.next() {
+            self.upscale(run.tiles(), &mut |results| runs.take(results))?;
+            runs.give_back(run.planes);
+        }
+        Ok(())
+    }
 
     /// Goes on to the next provider of the configuration, for good: the foot of the out-of-memory ladder. `false`
     /// where there is none. The profile, the place and the memory are another's afterwards.

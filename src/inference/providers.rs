@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch};
+use ort::memory::AllocationDevice;
 use serde::{Deserialize, Serialize};
 
 use super::classify::first_line;
@@ -50,6 +51,23 @@ pub(super) fn registrations(
         Provider::Cpu => Vec::new(),
         Provider::Cuda => vec![cuda(settings)],
         Provider::Tensorrt => vec![tensorrt(settings), cuda(settings)],
+    }
+}
+
+/// Runs in flight at once. On a GPU one's pixels are copied while another computes; the processor copies nothing, and
+/// one run keeps all its cores busy.
+pub fn lanes(provider: Provider) -> usize {
+    match provider {
+        Provider::Cpu => 1,
+        Provider::Cuda | Provider::Tensorrt => 2,
+    }
+}
+
+/// Memory of the host that the driver copies from by itself.
+pub(super) fn host_memory(provider: Provider) -> Option<AllocationDevice<'static>> {
+    match provider {
+        Provider::Cpu => None,
+        Provider::Cuda | Provider::Tensorrt => Some(AllocationDevice::CUDA_PINNED),
     }
 }
 

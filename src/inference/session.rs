@@ -14,6 +14,7 @@ use super::classify::classify;
 use super::library::Runtime;
 use super::profile::Profile;
 use super::providers::{self, ProviderSettings, SkippedProvider};
+use super::staging::Staging;
 use super::tensor::{self, Format, Running, Scratch};
 use super::{InferenceError, Place, Planes, Upscaler};
 use crate::config::{Precision, Provider};
@@ -80,6 +81,7 @@ impl Prepared {
 
 /// The session before the arena: fields drop in order, and the arena must outlive the session.
 struct OpenSession {
+    staging: Option<Staging>,
     session: Session,
     /// Held for as long as the session lives.
     _arena: Option<CpuArena>,
@@ -174,6 +176,7 @@ impl OrtUpscaler {
         }
         let session = builder.commit_from_memory(self.onnx())?;
         self.open = Some(OpenSession {
+            staging: self.staging(&session),
             session,
             _arena: arena,
             device_bytes,
@@ -196,6 +199,18 @@ impl OrtUpscaler {
         }
     }
 
+    /// The way of the pixels to a GPU. Without page-locked memory, of which the system grants no end, copies are slower.
+    fn staging(&self, session: &Session) -> Option<Staging> {
+        let kind = providers::host_memory(self.place.provider)?;
+        match Staging::open(session, kind) {
+            Ok(staging) => Some(staging),
+            Err(error) => {
+                tracing::info!("no page-locked memory for copies: {}", error.message());
+                None
+            }
+        }
+    }
+
     /// The file for the place where it runs now.
     fn onnx(&self) -> &[u8] {
         match &self.model.half {
@@ -203,11 +218,6 @@ impl OrtUpscaler {
             Some(half) if self.place.provider == Provider::Cuda && self.place.precision == "fp16" => half,
             _ => &self.model.onnx,
         }
-    }
-
-    /// What is known of it at the place where it runs now; what was known before is forgotten.
-    pub fn set_profile(&mut self, profile: Profile) {
-        self.profile = profile;
     }
 
     /// Bytes of weights that lie outside the arena: ONNX Runtime takes those of the CPU provider from the heap.
@@ -268,6 +278,10 @@ impl Upscaler for OrtUpscaler {
         &self.profile
     }
 
+    fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
     fn prepare(&mut self, window: Size, batch: u32, device_bytes: u64) -> Result<(), InferenceError> {
         self.owned_here();
         let next = Prepared { window, batch };
@@ -294,7 +308,7 @@ impl Upscaler for OrtUpscaler {
         let card = &self.model.card;
         let side = |len: u32| card.scale.of(len.saturating_sub(2 * card.border_crop_px));
         let due = Size::new(side(tiles.size.width), side(tiles.size.height));
-        let Some(OpenSession { session, .. }) = &mut self.open else {
+        let Some(OpenSession { session, staging, .. }) = &mut self.open else {
             return Err(InferenceError::Model(
                 "the session is closed after an earlier failure".to_owned(),
             ));
@@ -302,6 +316,7 @@ impl Upscaler for OrtUpscaler {
         let mut running = Running {
             session,
             options: &self.run_options,
+            staging: staging.as_mut(),
         };
         let format = Format::of(card);
         let scratch = &mut self.scratch;

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 
 use half::f16;
-use ort::session::{RunOptions, Session, SessionInputValue};
-use ort::value::{TensorElementType, TensorRef};
+use ort::session::{RunOptions, Session, SessionInputValue, SessionOutputs};
+use ort::value::{PrimitiveTensorElementType, TensorElementType, TensorRef};
 
 use super::card::{Element, Layout, ModelCard};
+use super::staging::Staging;
 use super::{PLANES, Planes};
 use crate::size::Size;
 
@@ -128,6 +129,28 @@ pub(super) struct Running<'s> {
     pub(super) session: &'s mut Session,
     /// Of each run.
     pub(super) options: &'s RunOptions,
+    /// The way to a GPU and back; `None`: tensors lie where the session wants them.
+    pub(super) staging: Option<&'s mut Staging>,
+}
+
+impl<'s> Running<'s> {
+    fn run<T>(&mut self, shape: [usize; 4], values: &[T]) -> ort::Result<SessionOutputs<'_>>
+    where
+        T: PrimitiveTensorElementType + Copy + std::fmt::Debug + 'static,
+    {
+        match &mut self.staging {
+            Some(staging) => {
+                staging.send(shape, values)?;
+                self.session
+                    .run_binding_with_options(staging.binding(), self.options)
+            }
+            None => {
+                let input = TensorRef::from_array_view((shape, values))?;
+                self.session
+                    .run_with_options([SessionInputValue::from(input)], self.options)
+            }
+        }
+    }
 }
 
 /// Runs tiles through a model of this format. One channel: each colour is a tile of its own, or only one of the three
@@ -212,18 +235,17 @@ pub(super) fn run<R>(
     } = scratch;
     let [low, high] = format.range;
     let stretch = |value: f32| low + value * (high - low);
-    let input: SessionInputValue<'_> = match (format.input, format.keeps_values()) {
-        (Element::Fp32, true) => TensorRef::from_array_view((shape, pictures.data))?.into(),
+    let outputs = match (format.input, format.keeps_values()) {
+        (Element::Fp32, true) => running.run(shape, pictures.data)?,
         (Element::Fp32, false) => {
             pack(single, format, pictures, stretch);
-            TensorRef::from_array_view((shape, single.as_slice()))?.into()
+            running.run(shape, single.as_slice())?
         }
         (Element::Fp16, _) => {
             pack(half, format, pictures, |value| f16::from_f32(stretch(value)));
-            TensorRef::from_array_view((shape, half.as_slice()))?.into()
+            running.run(shape, half.as_slice())?
         }
     };
-    let outputs = running.session.run_with_options([input], running.options)?;
     let output = &outputs[0];
     let dtype = output.dtype();
     let got = dtype

@@ -3,7 +3,8 @@
 //! never decodes and never encodes.
 
 use super::PipelineError;
-use super::assemble::{Band, Placement};
+use super::assemble::Band;
+use super::band_runs::{Assembly, BandDone, BandRuns, BandWork};
 use super::blend::Blend;
 use super::choice::{self, Choice};
 use super::degrade::Ladder;
@@ -12,7 +13,7 @@ use super::rows::{Device, Stopped, Supply};
 use super::told::{self, RowsMade};
 use crate::clock::seconds_between;
 use crate::codec::PixelLayout;
-use crate::inference::{InferenceError, Planes, Upscaler};
+use crate::inference::{InferenceError, Upscaler};
 use crate::report::RunSizes;
 use crate::size::Size;
 use crate::tiling::{self, Joint, Span, TilePlan};
@@ -38,7 +39,8 @@ pub(super) struct Tiles {
     spare: Vec<u8>,
     /// Where overlapping cores are put together; `None` while none overlap.
     blend: Option<Blend>,
-    planes: Vec<f32>,
+    /// Buffers for the tiles of runs.
+    buffers: Vec<Vec<f32>>,
     computed_pixels: u64,
     inference_s: f64,
     runs: RunSizes,
@@ -60,13 +62,6 @@ pub(super) struct Commission {
 enum BandOutcome {
     Made(Vec<u8>),
     OutOfMemory(InferenceError),
-}
-
-/// A tile in a run: its column, and which of its samples.
-#[derive(Clone, Copy)]
-struct Tile {
-    column: usize,
-    samples: Samples,
 }
 
 impl Tiles {
@@ -98,7 +93,7 @@ impl Tiles {
             next: 0,
             spare: Vec::new(),
             blend: None,
-            planes: Vec::new(),
+            buffers: Vec::new(),
             computed_pixels: 0,
             inference_s: 0.0,
             runs: RunSizes::default(),
@@ -200,41 +195,37 @@ impl Tiles {
         let (index, render) = (self.next, device.render);
         let span = self.plan.bands()[index].clone();
         let mut assembly = self.begin_band(&span);
-        let mut advanced = 0;
-        let asked = self.asked.clone();
-        let tiles: Vec<Tile> = (0..self.plan.columns.spans.len())
-            .flat_map(|column| {
-                asked.iter().map(move |samples| Tile {
-                    column,
-                    samples: *samples,
-                })
-            })
-            .collect();
-        for run in tiles.chunks(self.plan.batch as usize) {
-            if render.cancel.is_cancelled() {
-                return Err(Stopped::Failed(PipelineError::Cancelled));
-            }
-            match self.run_tiles(run, &span, &mut assembly, device) {
-                Ok(()) => {}
-                Err(error @ InferenceError::OutOfMemory(_)) => {
-                    render.progress.take_back(advanced);
-                    if let Assembly::Direct(band) = assembly {
-                        self.spare = band.abandon();
-                    }
-                    return Ok(BandOutcome::OutOfMemory(error));
+        let mut runs = BandRuns::new(BandWork {
+            plan: &self.plan,
+            index,
+            rows: &self.rows,
+            asked: &self.asked,
+            assembly: &mut assembly,
+            blend: self.blend.as_mut(),
+            buffers: &mut self.buffers,
+            render,
+        });
+        let begun = render.clock.monotonic();
+        let outcome = runs.have_done_by(device.upscaler);
+        let BandDone {
+            advanced,
+            computed_pixels,
+            own_s,
+        } = runs.done();
+        self.inference_s += (seconds_between(begun, render.clock.monotonic()) - own_s).max(0.0);
+        self.computed_pixels += computed_pixels;
+        match outcome {
+            Ok(()) => Ok(BandOutcome::Made(self.end_band(index, assembly))),
+            Err(error @ InferenceError::OutOfMemory(_)) => {
+                render.progress.take_back(advanced);
+                if let Assembly::Direct(band) = assembly {
+                    self.spare = band.abandon();
                 }
-                Err(InferenceError::Terminated) => return Err(Stopped::Failed(PipelineError::Cancelled)),
-                Err(error) => return Err(self.failed(error)),
+                Ok(BandOutcome::OutOfMemory(error))
             }
-            let pixels: u64 = run
-                .iter()
-                .filter(|tile| tile.samples == Samples::Colour)
-                .map(|tile| self.new_pixels(index, tile.column))
-                .sum();
-            render.progress.advance(pixels);
-            advanced += pixels;
+            Err(InferenceError::Terminated) => Err(Stopped::Failed(PipelineError::Cancelled)),
+            Err(error) => Err(self.failed(error)),
         }
-        Ok(BandOutcome::Made(self.end_band(index, assembly)))
     }
 
     fn begin_band(&mut self, span: &Span) -> Assembly {
@@ -268,80 +259,6 @@ impl Tiles {
                 bytes
             }
             (Assembly::Blended, None) => unreachable!("a blended band was begun with its blend"),
-        }
-    }
-
-    /// Pixels of the source that a tile answers for and none before it did.
-    fn new_pixels(&self, band: usize, column: usize) -> u64 {
-        let new = |spans: &[Span], index: usize| {
-            let end = spans
-                .get(index + 1)
-                .map_or(spans[index].core_end(), |next| next.core_start);
-            u64::from(end - spans[index].core_start)
-        };
-        new(&self.plan.columns.spans, column) * new(&self.plan.rows.spans, band)
-    }
-
-    /// One run of the session. Tiles of one value in their alpha are not asked for.
-    fn run_tiles(
-        &mut self,
-        run: &[Tile],
-        row: &Span,
-        assembly: &mut Assembly,
-        device: &mut Device<'_>,
-    ) -> Result<(), InferenceError> {
-        let Self {
-            plan,
-            rows,
-            planes,
-            blend,
-            computed_pixels,
-            inference_s,
-            ..
-        } = self;
-        // Ragged tiles of one run differ in shape; the reference has no batches.
-        let columns = &plan.columns.spans;
-        planes.clear();
-        let mut asked: Vec<Tile> = Vec::with_capacity(run.len());
-        for tile in run {
-            let (column, begin) = (&columns[tile.column], planes.len());
-            let constant = rows.fill(column, row, tile.samples, planes);
-            match (tile.samples, constant) {
-                (Samples::Alpha, Some(value)) => {
-                    planes.truncate(begin);
-                    assembly.place_constant(blend.as_mut(), value, column, row, tile.samples);
-                }
-                _ => asked.push(*tile),
-            }
-        }
-        let Some(first) = asked.first() else {
-            return Ok(());
-        };
-        let window = Size::new(columns[first.column].window_len, row.window_len);
-        let clock = device.render.clock;
-        let started = clock.monotonic();
-        let mut finite = true;
-        device
-            .upscaler
-            .upscale(Planes::batch(planes, window, asked.len()), &mut |result| {
-                *inference_s += seconds_between(started, clock.monotonic());
-                for (index, tile) in asked.iter().enumerate() {
-                    finite &= assembly.place(
-                        blend.as_mut(),
-                        result.tile(index),
-                        &columns[tile.column],
-                        row,
-                        tile.samples,
-                    );
-                }
-            })?;
-        *computed_pixels += window.pixels() * asked.len() as u64;
-        if finite {
-            Ok(())
-        } else {
-            Err(InferenceError::Model(
-                "it returned values that are not numbers".to_owned(),
-            ))
         }
     }
 
@@ -422,50 +339,6 @@ impl Tiles {
             source_name: self.source_name.clone(),
             error,
         })
-    }
-}
-
-/// Where cores of the band in work go.
-enum Assembly {
-    /// Cores partition the band.
-    Direct(Band),
-    /// They overlap.
-    Blended,
-}
-
-impl Assembly {
-    fn place(
-        &mut self,
-        blend: Option<&mut Blend>,
-        result: Planes<'_>,
-        column: &Span,
-        row: &Span,
-        samples: Samples,
-    ) -> bool {
-        match (self, blend) {
-            (Self::Direct(band), _) => {
-                band.place(result, &Placement::of(column, row, row.result_start), samples)
-            }
-            (Self::Blended, Some(blend)) => blend.add(result, column, row, samples),
-            (Self::Blended, None) => unreachable!("a blended band was begun with its blend"),
-        }
-    }
-
-    fn place_constant(
-        &mut self,
-        blend: Option<&mut Blend>,
-        value: f32,
-        column: &Span,
-        row: &Span,
-        samples: Samples,
-    ) {
-        match (self, blend) {
-            (Self::Direct(band), _) => {
-                band.place_constant(value, &Placement::of(column, row, row.result_start), samples);
-            }
-            (Self::Blended, Some(blend)) => blend.add_constant(value, column, row, samples),
-            (Self::Blended, None) => unreachable!("a blended band was begun with its blend"),
-        }
     }
 }
 

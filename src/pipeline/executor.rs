@@ -11,9 +11,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::PipelineError;
+use crate::budget::Budget;
 use crate::clock::SharedClock;
 use crate::config::Recipe;
 use crate::inference::{Catalogue, InferenceError, Place, Profile, SessionSettings, SkippedProvider};
+use crate::machine;
 use crate::progress::{Cancel, Progress};
 use crate::report::RenderReport;
 use crate::tiling::Speed;
@@ -32,10 +34,22 @@ pub struct ExecutorSettings {
     pub warn_skipped: bool,
     /// Most bytes that inference may hold on the device; `None`: what is free when a job starts, less a reserve.
     pub device_bytes: Option<u64>,
-    /// Most bytes that the data plane may hold on the host; `None`: a quarter of the memory.
+    /// Most bytes that the data plane may hold on the host, all executors together; `None`: a quarter of the memory.
     pub host_bytes: Option<u64>,
+    /// Whether it may begin on the processor. Of several executors one may; the others only get there by the ladder.
+    pub begins_on_cpu: bool,
     /// How long a loaded model is kept without work; `None`: for as long as the executor lives.
     pub unload_after: Option<Duration>,
+}
+
+impl ExecutorSettings {
+    /// What executors of these settings share of the host.
+    pub fn host_budget(&self) -> Arc<Budget> {
+        Budget::new(
+            self.host_bytes
+                .unwrap_or_else(|| machine::total_memory_bytes() / 4),
+        )
+    }
 }
 
 /// A picture for the executor. Owned, since it crosses threads.
@@ -107,6 +121,8 @@ pub struct DeviceFacts {
     pub device_bytes: Option<u64>,
     /// The host budget.
     pub host_bytes: u64,
+    /// Why the device is not used any more.
+    pub out_of_use: Option<String>,
 }
 
 /// The facts, written by the executor's thread and read by whoever tells them.
@@ -197,14 +213,16 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Starts the thread; nothing is loaded before the first order.
+    /// Starts the thread; nothing is loaded before the first order. `host` is shared with the executors beside it.
     ///
     /// # Errors
     /// If the system grants no thread.
-    pub fn start(settings: ExecutorSettings, clock: SharedClock) -> std::io::Result<Self> {
+    pub fn start(settings: ExecutorSettings, host: Arc<Budget>, clock: SharedClock) -> std::io::Result<Self> {
         let name = format!("executor-{}", settings.session.device_id);
         let idle_after = settings.unload_after;
-        Self::start_with(name, idle_after, move |facts| Device::new(settings, clock, facts))
+        Self::start_with(name, idle_after, move |facts| {
+            Device::new(settings, host, clock, facts)
+        })
     }
 
     /// Starts a thread that has its tasks done by what `make` makes on it: a session is the thread's that opened it
@@ -268,6 +286,11 @@ impl Executor {
     /// What is loaded now.
     pub fn facts(&self) -> DeviceFacts {
         self.facts.get()
+    }
+
+    /// What is loaded at whatever moment it is asked, and what was at last once the executor is gone.
+    pub fn shared_facts(&self) -> SharedFacts {
+        self.facts.clone()
     }
 }
 

@@ -25,6 +25,8 @@ pub struct HostNeed<'a> {
     pub target: &'a Target,
     /// The model's.
     pub scale: Ratio,
+    /// Runs in flight at once.
+    pub lanes: usize,
 }
 
 impl HostNeed<'_> {
@@ -43,12 +45,18 @@ impl HostNeed<'_> {
         u32::try_from(least.unwrap_or(0)).unwrap_or(u32::MAX)
     }
 
-    /// Permission for all of it. `choices` are those of each course's passes.
+    /// Permission for all of it, after other pictures' where it must be; `None` once it `is_wanted` no more. `choices`
+    /// are those of each course's passes.
     ///
     /// # Errors
     /// [`OverBudget`] if it exceeds the whole budget.
-    pub fn acquire(&self, host: &Arc<Budget>, choices: &[Choices]) -> Result<Permit, OverBudget> {
-        host.acquire(self.bytes(choices))
+    pub fn acquire(
+        &self,
+        host: &Arc<Budget>,
+        choices: &[Choices],
+        is_wanted: impl FnMut() -> bool,
+    ) -> Result<Option<Permit>, OverBudget> {
+        host.acquire(self.bytes(choices), is_wanted)
     }
 
     /// A format that is written row by row and would fit the budget, where the result's own is held whole.
@@ -115,7 +123,13 @@ impl HostNeed<'_> {
                 } else {
                     0
                 };
-                source + result_rows * (bands + sums)
+                // Where several are in flight, results wait for their turn. No two are the same tile's.
+                let waiting = if self.lanes > 1 {
+                    u64::from(width) * PLANES_BYTES
+                } else {
+                    0
+                };
+                source + result_rows * (bands + sums + waiting)
             })
             .collect()
     }

@@ -4,6 +4,7 @@
 
 pub mod alpha;
 pub mod assemble;
+mod band_runs;
 pub mod bands;
 pub mod blend;
 pub mod choice;
@@ -182,6 +183,7 @@ pub fn render(
         sink: &sink,
         target: &target,
         scale: card.scale,
+        lanes: upscaler.lanes(),
     };
     let choices =
         choose(&render, &host_need, &card, upscaler).map_err(|error| PipelineError::DeviceMemory {
@@ -192,13 +194,19 @@ pub fn render(
         report.plan = Some(told::plan_facts(&choice.plan, upscaler));
         report.warnings.extend(choice.warnings.iter().cloned());
     }
+    // Other executors' pictures hold parts of the same budget.
+    let is_wanted = || {
+        render.progress.wait();
+        !render.cancel.is_cancelled()
+    };
     let permit = host_need
-        .acquire(render.host, &choices)
+        .acquire(render.host, &choices, is_wanted)
         .map_err(|error| PipelineError::HostMemory {
             source_name: source_name.clone(),
             error,
             fits: host_need.streamed_format(render.host.total_bytes(), &choices),
-        })?;
+        })?
+        .ok_or(PipelineError::Cancelled)?;
     report.host_peak_bytes = Some(permit.bytes());
     if render.recipe.metadata != MetadataPolicy::Strip
         && let Some(provenance) = codec::Provenance::of(report, sink.size)

@@ -9,6 +9,7 @@ use super::shared::{Shared, recipe_hash};
 use crate::config::{Config, Folder};
 use crate::error::{Fault, Reason, ReasonCode};
 use crate::fs::FileIdentity;
+use crate::inference::InferenceError;
 use crate::pipeline::PipelineError;
 use crate::publish::PublishError;
 use crate::queue::{Job, QueueError};
@@ -18,7 +19,9 @@ use crate::report::RenderReport;
 #[derive(Debug)]
 pub(super) enum Stopped {
     Fault(Fault, Box<RenderReport>),
-    /// Nothing works on the device any more; the service ends.
+    /// There is no device for the folder's model, not even a processor.
+    NoDevice(Fault, Box<RenderReport>),
+    /// Nothing works on the device any more.
     DeviceLost(Reason, Box<RenderReport>),
     Withdrawn(Reason),
     Skipped(Reason),
@@ -105,12 +108,15 @@ pub(super) fn check_unchanged(job: &Job, source: &Path) -> Result<(), Stopped> {
 
 /// What a picture that failed means for its job.
 pub(super) fn failed(error: PipelineError, report: RenderReport) -> Stopped {
-    let is_lost = error.is_device_lost();
+    let of_session = match &error {
+        PipelineError::Inference { error, .. } => Some(error.clone()),
+        _ => None,
+    };
     let (fault, report) = (Fault::from(error), Box::new(report));
-    if is_lost {
-        Stopped::DeviceLost(fault.reason, report)
-    } else {
-        Stopped::Fault(fault, report)
+    match of_session {
+        Some(InferenceError::DeviceLost(_)) => Stopped::DeviceLost(fault.reason, report),
+        Some(InferenceError::NoProvider(_)) => Stopped::NoDevice(fault, report),
+        _ => Stopped::Fault(fault, report),
     }
 }
 
@@ -137,7 +143,7 @@ pub(super) fn stopped_by(why: Why, job: &Job, config: &Config, report: RenderRep
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::InferenceError;
+    use crate::error::Disposition;
 
     fn stopped(error: InferenceError) -> Stopped {
         let source_name = "a.png".to_owned();
@@ -148,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lost_device_ends_more_than_the_job() {
+    fn a_lost_device_and_a_missing_one_are_more_than_the_jobs_own_affair() {
         let Stopped::DeviceLost(reason, _) =
             stopped(InferenceError::DeviceLost("CUDA failure 700".to_owned()))
         else {
@@ -164,9 +170,12 @@ mod tests {
         for error in [
             InferenceError::OutOfMemory("2 GiB".to_owned()),
             InferenceError::Model("bad shape".to_owned()),
-            InferenceError::NoProvider(Vec::new()),
         ] {
             assert!(matches!(stopped(error), Stopped::Fault(..)));
         }
+        let Stopped::NoDevice(fault, _) = stopped(InferenceError::NoProvider(Vec::new())) else {
+            panic!("a folder that is blocked although another device could go on");
+        };
+        assert_eq!(fault.disposition, Disposition::Block, "the job is not charged");
     }
 }

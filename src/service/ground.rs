@@ -5,12 +5,14 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::clock::{SharedClock, SystemClock};
 use crate::fs::{RealFilesystem, SharedFilesystem};
 use crate::pipeline::executor::{Executor, ExecutorSettings};
 
-/// Starts an executor for these settings.
-pub type MakeExecutor = Arc<dyn Fn(ExecutorSettings, SharedClock) -> io::Result<Executor> + Send + Sync>;
+/// Starts an executor for these settings, which shares this budget of the host with others.
+pub type MakeExecutor =
+    Arc<dyn Fn(ExecutorSettings, Arc<Budget>, SharedClock) -> io::Result<Executor> + Send + Sync>;
 
 /// What the service stands on.
 #[derive(Clone)]

@@ -247,16 +247,7 @@ fn write_seen(page: &mut Page, seen: &Seen, now: Timestamp) {
     );
     page.sample("", &[], progress.map_or(0.0, |current| current.progress));
     write_folders(page, &snapshot.folders);
-    let device = &snapshot.device;
-    if let (Some(name), Some(provider)) = (&device.device, &device.provider) {
-        let model = device.model.as_deref().unwrap_or("");
-        page.gauge("device_info", "Always 1; the labels say what inference runs on.");
-        page.sample(
-            "",
-            &[("device", name), ("provider", provider), ("model", model)],
-            1,
-        );
-    }
+    write_devices(page, snapshot);
     let memory = &snapshot.memory;
     for (name, help, bytes) in [
         (
@@ -276,6 +267,38 @@ fn write_seen(page: &mut Page, seen: &Seen, now: Timestamp) {
         ),
     ] {
         page.optional(name, help, bytes);
+    }
+}
+
+fn write_devices(page: &mut Page, snapshot: &ServiceSnapshot) {
+    let one = std::slice::from_ref(&snapshot.device);
+    let several = &snapshot.devices[..];
+    let used = if several.is_empty() { one } else { several };
+    let mut used = used.iter().filter_map(|device| {
+        let (name, provider) = (device.device.as_deref()?, device.provider.as_deref()?);
+        let model = device.model.as_deref().unwrap_or("");
+        device
+            .out_of_use
+            .is_none()
+            .then_some([("device", name), ("provider", provider), ("model", model)])
+    });
+    if let Some(first) = used.next() {
+        page.gauge("device_info", "Always 1; the labels say what inference runs on.");
+        page.sample("", &first, 1);
+        for labels in used {
+            page.sample("", &labels, 1);
+        }
+    }
+    if several.is_empty() {
+        return;
+    }
+    page.gauge(
+        "device_out_of_use",
+        "1 for a number of device_id that is not used any more; told where there are several.",
+    );
+    for device in several {
+        let number = device.device_id.unwrap_or_default().to_string();
+        page.sample("", &[("number", &number)], u8::from(device.out_of_use.is_some()));
     }
 }
 

@@ -2,10 +2,10 @@
 //! SQL.
 //!
 //! ```text
-//! signals ──▶ wishes ──▶ run ──stop──▶ worker, intakes, overview
+//! signals ──▶ wishes ──▶ run ──stop──▶ crew, intakes, overview
 //! ledger ──▶ steering ────┤
 //!                         │ config (SIGHUP)
-//!    intake per folder ──work──▶ worker ──▶ executor's thread
+//!    intake per folder ──work──▶ queueing ──▶ crew: worker ──▶ executor's thread, for each device
 //!             └────────news──▶ overview ──▶ status.json, service.json, systemd ◀──news──┘
 //!                                └─seen──▶ answers (GET /metrics, /health)
 //!    every end of a job ──▶ post ──pipe──▶ messenger (another process) ──▶ hooks, webhooks
@@ -15,6 +15,7 @@ mod adopt;
 mod answers;
 mod attempt;
 mod blocks;
+mod crew;
 mod dispose;
 mod drive;
 mod environment;
@@ -40,16 +41,16 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::config::{Config, Provider};
+use crate::config::Config;
 use crate::error::{Reason, ReasonCode};
 use crate::fs::set_umask;
-use crate::inference::{Catalogue, Runtime, SessionSettings};
+use crate::inference::{Catalogue, Runtime};
 use crate::news::{Messenger, Post};
-use crate::pipeline::executor::{DeviceFacts, ExecutorSettings};
 use crate::publish::{Instance, Publisher};
 use crate::queue::{InstanceLock, QueueError, aside};
 use crate::sandbox;
 
+pub use crew::executor_settings;
 pub use environment::prepare_output;
 pub use error::ServiceError;
 pub use ground::{Ground, MakeExecutor};
@@ -61,7 +62,6 @@ use overview::Overview;
 use queueing::Queueing;
 use shared::{OnEnd, Shared};
 use steering::Heard;
-use worker::Worker;
 
 /// How long a claim is promised; renewed while the picture moves. For people and logs: the instance lock, not
 /// this time, tells whose a claim is.
@@ -121,8 +121,8 @@ async fn live(
     let overview = tokio::spawn(overview.run(ended));
     let writer = keep_writing(&shared);
     let (mut heard, steering) = steering::listen(&shared);
-    let worker = Worker::new(Arc::clone(&shared), shared.start_executor()?, stopping.clone());
-    let mut worker = tokio::spawn(Queueing::new(Arc::clone(&shared), worker).run(stopping));
+    let queueing = Queueing::open(Arc::clone(&shared), stopping.clone())?;
+    let mut queueing = tokio::spawn(queueing.run(stopping));
     watchdog::ready("watching");
     let housekeeping = keep_house(&shared);
     tracing::info!(
@@ -134,14 +134,14 @@ async fn live(
     let mut out_of_reach = std::pin::pin!(reach::out_of_reach(Arc::clone(&shared)));
     let outcome = loop {
         tokio::select! {
-            outcome = &mut worker => break joined(outcome),
+            outcome = &mut queueing => break joined(outcome),
             Some(heard) = heard.recv() => match heard {
                 Heard::Rescan => intakes.rescan(&shared),
                 Heard::Damaged => break Err(damaged(&shared).into()),
             },
             error = &mut out_of_reach => {
                 stop.send_replace(true);
-                break joined(worker.await).and(Err(error));
+                break joined(queueing.await).and(Err(error));
             }
             wish = wishes.recv() => match wish {
                 Some(Wish::Rescan) => intakes.rescan(&shared),
@@ -150,7 +150,7 @@ async fn live(
                     watchdog::stopping("finishing the running job");
                     tracing::info!("stopping");
                     stop.send_replace(true);
-                    break joined(worker.await);
+                    break joined(queueing.await);
                 }
             },
         }
@@ -206,9 +206,8 @@ pub async fn once(
     start::check_models(&shared.catalogue, &shared.config()).await?;
     start::recover(&shared).await?;
     start::retell(&shared).await?;
-    let worker = Worker::new(Arc::clone(&shared), shared.start_executor()?, stopping.clone());
     // Who types it means now.
-    let mut queueing = Queueing::new(Arc::clone(&shared), worker).at_any_time();
+    let mut queueing = Queueing::open(Arc::clone(&shared), stopping.clone())?.at_any_time();
     let (end, ended) = watch::channel(false);
     let overview = Overview::new(
         Arc::clone(&shared),
@@ -339,7 +338,7 @@ impl House {
             model_changed: Notify::new(),
             pulse: watchdog::Pulse::default(),
             current: std::sync::Mutex::default(),
-            device: std::sync::Mutex::new(DeviceFacts::default()),
+            devices: std::sync::Mutex::default(),
             on_end,
             post,
             metrics: metrics::Metrics::default(),
@@ -440,27 +439,6 @@ fn only(mut config: Config, folder: Option<&str>) -> Result<Config, ServiceError
         }
     }
     Ok(config)
-}
-
-/// What the configuration says to the executor. One executor, on the first device.
-pub fn executor_settings(config: &Config, catalogue: &Arc<Catalogue>) -> ExecutorSettings {
-    let runtime = &config.runtime;
-    ExecutorSettings {
-        catalogue: Arc::clone(catalogue),
-        library: runtime.library.clone(),
-        session: SessionSettings {
-            providers: runtime.providers.clone(),
-            device_id: runtime.device_ids.first().copied().unwrap_or(0),
-            threads: runtime.threads,
-            precision: runtime.precision,
-            engines_dir: config.state_dir.join("engines"),
-        },
-        // The default list tries everything; only a list that somebody wrote is a wish.
-        warn_skipped: runtime.providers_chosen && runtime.providers != [Provider::Cpu],
-        device_bytes: config.memory.device_bytes,
-        host_bytes: config.memory.host_bytes,
-        unload_after: runtime.unload_after,
-    }
 }
 
 fn joined(ended: Result<Result<(), ServiceError>, tokio::task::JoinError>) -> Result<(), ServiceError> {

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::intakes::Views;
 use super::metrics::Seen;
-use super::shared::{Shared, blocking};
+use super::shared::{Current, Shared, blocking};
 use super::watchdog;
 use crate::clock::Monotonic;
 use crate::config::Folder;
@@ -85,7 +85,7 @@ impl Overview {
                 );
                 pinged_at = Some(now);
             }
-            if is_news || self.shared.current().is_some() || is_due(told_at, IDLE_INTERVAL) {
+            if is_news || !self.shared.current().is_empty() || is_due(told_at, IDLE_INTERVAL) {
                 is_news = false;
                 told_at = Some(now);
                 self.tell(None).await;
@@ -119,6 +119,9 @@ impl Overview {
         let blocked_reason = folders
             .iter()
             .find_map(|folder| folder.document.blocked_reason.clone());
+        let devices = self.shared.devices();
+        let device = devices.values().find(|facts| facts.out_of_use.is_none());
+        let first = device.or(devices.values().next()).cloned().unwrap_or_default();
         let snapshot = ServiceSnapshot {
             version: DOCUMENT_VERSION,
             pid: std::process::id(),
@@ -127,8 +130,9 @@ impl Overview {
             sandbox: sandbox::state().map(ToString::to_string),
             service: self.state(last, paused, blocked_reason.is_some()),
             blocked_reason,
-            device: device_document(&self.shared.device()),
-            memory: memory_document(&self.shared.device()),
+            device: device_document(None, &first),
+            devices: several(&devices),
+            memory: memory_document(&first),
             folders,
         };
         let oldest_queued_at = match config.metrics.listen {
@@ -185,7 +189,7 @@ impl Overview {
                 failed: counts.failed,
                 skipped: counts.skipped,
             },
-            current: self.current(&folder.name).into_iter().collect(),
+            current: self.current(&folder.name),
             recent: recent.iter().map(recent_document).collect(),
         };
         FolderReport {
@@ -200,17 +204,22 @@ impl Overview {
         Some(view.status.borrow().clone())
     }
 
-    fn current(&self, folder: &str) -> Option<CurrentDocument> {
-        let current = self.shared.current().filter(|current| current.folder == folder)?;
-        let left = current.left(self.shared.clock.monotonic());
-        let device = self.shared.device().place.map(|place| place.device);
-        Some(CurrentDocument::new(
-            current.job.0,
-            &current.source,
-            current.progress.fraction(),
-            left,
-            device,
-        ))
+    fn current(&self, folder: &str) -> Vec<CurrentDocument> {
+        let (devices, now) = (self.shared.devices(), self.shared.clock.monotonic());
+        let document = |(device_id, current): (u32, Current)| {
+            let place = devices.get(&device_id).and_then(|facts| facts.place.as_ref());
+            CurrentDocument::new(
+                current.job.0,
+                &current.source,
+                current.progress.fraction(),
+                current.left(now),
+                place.map(|place| place.device.clone()),
+            )
+        };
+        let all = self.shared.current().into_iter();
+        all.filter(|(_, current)| current.folder == folder)
+            .map(document)
+            .collect()
     }
 
     async fn write(&mut self, snapshot: ServiceSnapshot, is_last: bool) {
@@ -284,9 +293,21 @@ fn intake_report(intake: &IntakeStatus) -> IntakeReport {
     }
 }
 
-fn device_document(facts: &DeviceFacts) -> DeviceDocument {
+/// Each device, where there are several.
+fn several(devices: &BTreeMap<u32, DeviceFacts>) -> Vec<DeviceDocument> {
+    if devices.len() < 2 {
+        return Vec::new();
+    }
+    let document = |(device_id, facts): (&u32, &DeviceFacts)| device_document(Some(*device_id), facts);
+    devices.iter().map(document).collect()
+}
+
+fn device_document(device_id: Option<u32>, facts: &DeviceFacts) -> DeviceDocument {
     let place = facts.place.as_ref();
     DeviceDocument {
+        device_id,
+        budget_bytes: facts.device_bytes.filter(|_| device_id.is_some()),
+        out_of_use: facts.out_of_use.clone(),
         device: place.map(|place| place.device.clone()),
         provider: place.map(|place| place.provider.as_str().to_owned()),
         model: facts.model.clone(),
@@ -335,17 +356,22 @@ fn status_line(snapshot: &ServiceSnapshot, now: &ZonedDateTime) -> String {
         sum(|c| c.done),
         sum(|c| c.failed)
     );
-    match snapshot
+    let mut current = snapshot
         .folders
         .iter()
-        .flat_map(|folder| &folder.document.current)
-        .next()
-    {
-        Some(current) => format!(
-            "upscaling {} ({:.0} %), {counts}",
-            current.source,
-            current.progress * 100.0
-        ),
+        .flat_map(|folder| &folder.document.current);
+    match current.next() {
+        Some(first) => {
+            let others = match current.count() {
+                0 => String::new(),
+                count => format!(" and {count} more"),
+            };
+            format!(
+                "upscaling {} ({:.0} %){others}, {counts}",
+                first.source,
+                first.progress * 100.0
+            )
+        }
         None if snapshot.service == ServiceState::Paused => format!("paused, {counts}"),
         None => match waits_until(snapshot) {
             Some(at) => format!("waits until {} (schedule), {counts}", clock_time(at, now)),

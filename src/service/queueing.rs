@@ -10,15 +10,15 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::LEASE;
+use super::crew::{Crew, Ended};
 use super::error::ServiceError;
-use super::executor_settings;
 use super::shared::{Shared, lock};
 use super::start::open_folder;
-use super::worker::Worker;
+use super::worker::{Worked, Worker};
 use crate::config::Config;
 use crate::error::{Fault, ReasonCode};
 use crate::inference::InferenceError;
-use crate::pipeline::executor::ExecutorSettings;
 use crate::status::clock_time;
 
 /// How often an idle queue looks: commands change the ledger without telling, and a person who typed
@@ -28,13 +28,12 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long `once` waits for a job's next attempt: a little more than after a first failure or a crash.
 const ONCE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Brings the worker and the queue together.
+/// Brings the workers and the queue together.
 #[derive(Debug)]
 pub struct Queueing {
     shared: Arc<Shared>,
-    worker: Worker,
-    settings: ExecutorSettings,
-    /// The configuration that the next two follow from.
+    crew: Crew,
+    /// The configuration that the crew and the next one follow from.
     followed: Option<Arc<Config>>,
     /// Folders of the ledger that the configuration does not have (any more): their jobs wait for it.
     strangers: Vec<String>,
@@ -43,17 +42,18 @@ pub struct Queueing {
 }
 
 impl Queueing {
-    /// With a worker whose executor was made from the configuration of the moment.
-    pub fn new(shared: Arc<Shared>, worker: Worker) -> Self {
-        let settings = executor_settings(&shared.config(), &shared.catalogue);
-        Self {
+    /// With a crew for the configuration of the moment, which comes to an end once `stop` turns true.
+    ///
+    /// # Errors
+    /// If the system grants no thread.
+    pub fn open(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Result<Self, ServiceError> {
+        Ok(Self {
+            crew: Crew::assemble(Arc::clone(&shared), stop)?,
             shared,
-            worker,
-            settings,
             followed: None,
             strangers: Vec::new(),
             keeps_hours: true,
-        }
+        })
     }
 
     /// Works whatever the schedules say.
@@ -64,18 +64,20 @@ impl Queueing {
         }
     }
 
-    /// Works until `stop` turns true; the job in work is then ended within its grace.
+    /// Works until `stop` turns true; the jobs in work are then ended within their grace.
     ///
     /// # Errors
-    /// As [`Worker::step`].
+    /// As [`Worker::work`]: the first failure that the others cannot make up for.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ServiceError> {
+        let worked = self.work_until(&mut stop).await;
+        self.crew.finish(worked).await
+    }
+
+    async fn work_until(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), ServiceError> {
         while !*stop.borrow() {
             if !self.turn().await? {
                 self.tell_idle().await?;
-                tokio::select! {
-                    _ = timeout(LOOK_INTERVAL, self.shared.work.notified()) => {}
-                    _ = stop.changed() => {}
-                }
+                self.wait(stop).await?;
             }
         }
         Ok(())
@@ -85,28 +87,63 @@ impl Queueing {
     /// are left waiting.
     ///
     /// # Errors
-    /// As [`Worker::step`], and those of the scan.
+    /// As [`Worker::work`], and those of the scan.
     pub async fn drain(
         &mut self,
         scan: JoinHandle<Result<(), ServiceError>>,
-        stop: watch::Receiver<bool>,
+        mut stop: watch::Receiver<bool>,
     ) -> Result<u64, ServiceError> {
-        while !*stop.borrow() {
-            let over = scan.is_finished();
-            if self.turn().await? {
-                continue;
-            }
-            if over && !self.is_due_soon().await? {
-                break;
-            }
-            let _ = timeout(LOOK_INTERVAL, self.shared.work.notified()).await;
-        }
+        let worked = self.work_off(&scan, &mut stop).await;
+        self.crew.finish(worked).await?;
         super::joined(scan.await)?;
         self.tell_idle().await?;
         let counts = self.shared.store.counts().await?;
         let config = self.shared.config();
         let ours = counts.iter().filter(|(name, _)| config.folder(name).is_some());
         Ok(ours.map(|(_, counts)| counts.queued).sum())
+    }
+
+    async fn work_off(
+        &mut self,
+        scan: &JoinHandle<Result<(), ServiceError>>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), ServiceError> {
+        while !*stop.borrow() {
+            let over = scan.is_finished();
+            if self.turn().await? {
+                continue;
+            }
+            if over && !self.crew.is_busy() && !self.is_due_soon().await? {
+                break;
+            }
+            self.wait(stop).await?;
+        }
+        Ok(())
+    }
+
+    /// Until somebody comes back, there is more to do, or it is time to look.
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), ServiceError> {
+        tokio::select! {
+            ended = self.crew.ended() => self.take_back(ended),
+            _ = timeout(LOOK_INTERVAL, self.shared.work.notified()) => Ok(()),
+            _ = stop.changed() => Ok(()),
+        }
+    }
+
+    /// What a worker's return means for the rest of the crew.
+    fn take_back(&mut self, (worker, worked): Ended) -> Result<(), ServiceError> {
+        let has_others = self.crew.has_others(&worker);
+        match worked {
+            Ok(Worked::NoDevice { reason, .. }) if has_others => self.crew.dismiss(worker, &reason, false),
+            Err(ServiceError::DeviceLost(reason)) if has_others => self.crew.dismiss(worker, &reason, true),
+            Ok(Worked::NoDevice { folder, reason }) => {
+                self.shared.block(&folder, &reason);
+                self.crew.take_back(worker)?;
+            }
+            Ok(Worked::Done) => self.crew.take_back(worker)?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Whether a job that can be claimed waits for its next attempt, and not for long.
@@ -122,7 +159,7 @@ impl Queueing {
     /// Tells that the queue ran empty: nothing waits for this configuration's folders, not even for another attempt or
     /// for a disk. Asks the ledger only while that would be news.
     async fn tell_idle(&self) -> Result<(), ServiceError> {
-        if !self.shared.is_idle_news() {
+        if self.crew.is_busy() || !self.shared.is_idle_news() {
             return Ok(());
         }
         let is_empty = match self.shared.store.next_due().await? {
@@ -141,15 +178,21 @@ impl Queueing {
         Ok(())
     }
 
-    /// One look at the queue. Whether a job was done.
+    /// One look at the queue. Whether somebody was sent to a job.
     async fn turn(&mut self) -> Result<bool, ServiceError> {
         let now = self.shared.clock.monotonic();
         self.shared.pulse.turned(now);
-        self.shared.pulse.progressed(now);
+        if !self.crew.is_busy() {
+            self.shared.pulse.progressed(now);
+        }
         let config = self.shared.config();
         self.follow(&config).await?;
-        self.probe(&config).await?;
+        self.crew.retry(now)?;
         let quiet = self.quiet(&config);
+        if self.crew.idle().is_none() {
+            return Ok(false);
+        }
+        self.probe(&config).await?;
         // A look is a read; only what can succeed takes the write lock.
         match self.shared.store.next_due().await? {
             Some(due) if due <= self.shared.clock.wall() => {}
@@ -167,7 +210,12 @@ impl Queueing {
                 return Ok(false);
             }
         }
-        self.worker.step(&excluded).await
+        let store = &self.shared.store;
+        let Some(claim) = store.claim(&self.shared.owner, LEASE, &excluded).await? else {
+            return Ok(false);
+        };
+        self.crew.send(claim);
+        Ok(true)
     }
 
     /// The folders whose hours have not come. Asked at every look, by the clock of the moment: one that is put forward
@@ -214,12 +262,7 @@ impl Queueing {
         let ledger = self.shared.store.counts().await?.into_keys();
         self.strangers = ledger.filter(|name| config.folder(name).is_none()).collect();
         self.followed = Some(Arc::clone(config));
-        let settings = executor_settings(config, &self.shared.catalogue);
-        if settings != self.settings {
-            self.worker.replace_executor(self.shared.start_executor()?);
-            self.settings = settings;
-        }
-        Ok(())
+        self.crew.follow(config)
     }
 
     /// Asks blocked folders whose time has come whether they work again.
@@ -248,7 +291,7 @@ impl Queueing {
     }
 
     async fn try_model(&self, model: &str) -> Result<(), InferenceError> {
-        let Some(executor) = self.worker.executor() else {
+        let Some(executor) = self.crew.idle().and_then(Worker::executor) else {
             return Ok(());
         };
         let (send, answer) = oneshot::channel();

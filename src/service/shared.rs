@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::blocks::Blocks;
-use super::executor_settings;
 use super::ground::MakeExecutor;
 use super::metrics::{Metrics, Seen};
 use super::watchdog::Pulse;
@@ -22,7 +21,7 @@ use crate::error::Reason;
 use crate::fs::SharedFilesystem;
 use crate::inference::{Catalogue, ModelCard, ModelError};
 use crate::news::{Event, Post, Tally};
-use crate::pipeline::executor::{DeviceFacts, Executor};
+use crate::pipeline::executor::{DeviceFacts, SharedFacts};
 use crate::progress::{Progress, eta};
 use crate::publish::Publisher;
 use crate::queue::{Job, JobId, QueueError, Store};
@@ -61,8 +60,10 @@ pub struct Shared {
     pub model_changed: Notify,
     /// Proof of life.
     pub pulse: Pulse,
-    pub(super) current: Mutex<Option<Current>>,
-    pub(super) device: Mutex<DeviceFacts>,
+    /// The jobs in work, by the number of the device that works on them.
+    pub(super) current: Mutex<BTreeMap<u32, Current>>,
+    /// What is known of each device, by its number.
+    pub(super) devices: Mutex<BTreeMap<u32, SharedFacts>>,
     pub(super) on_end: Option<OnEnd>,
     /// Tells other programs what happened.
     pub post: Post,
@@ -123,29 +124,24 @@ impl Shared {
         Arc::clone(&self.config.borrow())
     }
 
-    /// An executor for the configuration of the moment.
-    ///
-    /// # Errors
-    /// If the system grants no thread.
-    pub fn start_executor(&self) -> std::io::Result<Executor> {
-        let settings = executor_settings(&self.config(), &self.catalogue);
-        (self.make_executor)(settings, self.clock.clone())
-    }
-
     /// Whether the ledger knows what the folder's job files tell: before, every picture in it would be taken for new,
     /// and its job file overwritten by one that says so.
     pub async fn has_learned(&self, folder: &Folder) -> bool {
         self.store.has_adopted(&folder.name).await.unwrap_or(false)
     }
 
-    /// The job in work.
-    pub fn current(&self) -> Option<Current> {
+    /// The jobs in work, with the numbers of the devices that work on them.
+    pub fn current(&self) -> BTreeMap<u32, Current> {
         lock(&self.current).clone()
     }
 
-    /// What is loaded on the device.
-    pub fn device(&self) -> DeviceFacts {
-        lock(&self.device).clone()
+    /// What is loaded on each device, by its number.
+    pub fn devices(&self) -> BTreeMap<u32, DeviceFacts> {
+        let devices = lock(&self.devices);
+        devices
+            .iter()
+            .map(|(device_id, facts)| (*device_id, facts.get()))
+            .collect()
     }
 
     /// Tells those who asked for ends of jobs, and writes the job's files.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::LEASE;
 use super::attempt::{Stopped, check_recipe, check_unchanged, failed, preflight, stopped_by};
 use super::dispose::dispose;
 use super::drive::drive;
@@ -18,7 +17,7 @@ use crate::codec;
 use crate::config::{Config, Folder, with_actual_format};
 use crate::error::{Disposition, Fault, Reason, ReasonCode};
 use crate::pipeline::PipelineError;
-use crate::pipeline::executor::{Executor, Order};
+use crate::pipeline::executor::{Executor, ExecutorSettings, Order};
 use crate::progress::{Cancel, Progress};
 use crate::publish::{Choice, PublishError, SealedFile, StagedFile};
 use crate::queue::{Claim, Job, JobOutcome, Publishing, QueueError};
@@ -28,13 +27,24 @@ use crate::size::Size;
 /// A name can be taken again and again while we publish; whoever does that a hundred times does it for ever.
 const NAMES_TRIED_MAX: u32 = 100;
 
-/// A worker: takes jobs one by one and brings each to its end on its executor.
+/// A worker: brings jobs to their ends, one by one, on the executor of one device.
 #[derive(Debug)]
 pub struct Worker {
     shared: Arc<Shared>,
+    /// What its executor was made from.
+    settings: ExecutorSettings,
     /// `None` once it hung: joining its thread would hang too.
     executor: Option<Executor>,
     stop: watch::Receiver<bool>,
+}
+
+/// What a worker comes back with from a job.
+#[derive(Debug)]
+pub enum Worked {
+    /// The job is at an end, or waits for another attempt.
+    Done,
+    /// There is no device for this folder's model: the job waits, and nothing was charged.
+    NoDevice { folder: String, reason: Reason },
 }
 
 /// What an attempt made: published and durable, not yet recorded.
@@ -46,19 +56,30 @@ struct Made {
 }
 
 impl Worker {
-    /// A worker on this executor; `stop` turns true when nothing new is to be taken.
-    pub fn new(shared: Arc<Shared>, executor: Executor, stop: watch::Receiver<bool>) -> Self {
+    /// A worker on this executor, which was made from these settings; `stop` turns true when the job in work is to come
+    /// to an end.
+    pub fn new(
+        shared: Arc<Shared>,
+        settings: ExecutorSettings,
+        executor: Executor,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             shared,
+            settings,
             executor: Some(executor),
             stop,
         }
     }
 
-    /// Puts another executor in the place of this one, between two jobs.
-    pub fn replace_executor(&mut self, executor: Executor) {
-        *lock(&self.shared.device) = executor.facts();
-        self.executor = Some(executor);
+    /// What its executor was made from.
+    pub fn settings(&self) -> &ExecutorSettings {
+        &self.settings
+    }
+
+    /// The number of its device.
+    pub fn device_id(&self) -> u32 {
+        self.settings.session.device_id
     }
 
     /// The executor, for probes between two jobs.
@@ -66,36 +87,29 @@ impl Worker {
         self.executor.as_ref()
     }
 
-    /// Claims one job, if one is due and not of these folders, and brings it to its end. Whether there was one.
-    /// Runs to the end of the job; dropped in the middle it leaves what a crash leaves.
+    /// Brings a claimed job to its end. Runs to that end; dropped in the middle it leaves what a crash leaves.
     ///
     /// # Errors
-    /// The ledger cannot be used, or the executor hangs: the service ends and the next start recovers.
-    pub async fn step(&mut self, excluded_folders: &[String]) -> Result<bool, ServiceError> {
-        let claim = self
-            .shared
-            .store
-            .claim(&self.shared.owner, LEASE, excluded_folders)
-            .await?;
-        let Some(claim) = claim else { return Ok(false) };
+    /// The ledger cannot be used, the device is lost, or the executor hangs.
+    pub async fn work(&mut self, claim: Claim) -> Result<Worked, ServiceError> {
         let config = self.shared.config();
         let Some(folder) = config.folder(&claim.job().folder) else {
             // The folder left the configuration between the list of exclusions and the claim. Nothing was done:
             // the next look comes with a new list.
             self.shared.store.release(claim).await?;
-            return Ok(false);
+            return Ok(Worked::Done);
         };
         let progress = self.begin(claim.job()).await;
         let ended = self.attempt(&claim, &config, folder, progress).await;
         let id = claim.job().id;
         let recorded = self.record(claim, folder, ended).await;
-        *lock(&self.shared.current) = None;
+        lock(&self.shared.current).remove(&self.device_id());
         match recorded {
             Err(ServiceError::Queue(error @ QueueError::LeaseLost { .. })) => {
                 tracing::warn!(job = id.0, "{error}");
-                Ok(true)
+                Ok(Worked::Done)
             }
-            recorded => recorded.map(|()| true),
+            recorded => recorded,
         }
     }
 
@@ -104,13 +118,14 @@ impl Worker {
         let source = job.source.display();
         tracing::info!(job = job.id.0, attempt = job.attempts, folder = job.folder, %source, "begun");
         let progress = Arc::new(Progress::default());
-        *lock(&self.shared.current) = Some(Current {
+        let current = Current {
             job: job.id,
             folder: job.folder.clone(),
             source: job.source.clone(),
             progress: Arc::clone(&progress),
             started: self.shared.clock.monotonic(),
-        });
+        };
+        lock(&self.shared.current).insert(self.device_id(), current);
         self.shared.announce(job).await;
         progress
     }
@@ -218,7 +233,6 @@ impl Worker {
             return Err(Stopped::Hung);
         };
         let (rendered, why) = drive(&self.shared, config, claim, executor, order, self.stop.clone()).await;
-        *lock(&self.shared.device) = executor.facts();
         if let Some((report, _)) = &rendered {
             self.shared.metrics.rendered(report);
         }
@@ -302,7 +316,7 @@ impl Worker {
         claim: Claim,
         folder: &Folder,
         ended: Result<Made, Stopped>,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<Worked, ServiceError> {
         let store = &self.shared.store;
         let id = claim.job().id;
         let job = match ended {
@@ -311,9 +325,23 @@ impl Worker {
                 log_done(&job, &result, &report);
                 self.shared.announce(&job).await;
                 dispose(&self.shared, &job, folder).await;
-                return Ok(());
+                return Ok(Worked::Done);
             }
-            Err(Stopped::Fault(fault, report)) => self.record_fault(claim, &fault, &report).await?,
+            Err(Stopped::Fault(fault, report)) => {
+                let job = self.record_fault(claim, &fault, &report).await?;
+                if fault.disposition == Disposition::Block {
+                    self.shared.block(&folder.name, &fault.reason);
+                }
+                job
+            }
+            Err(Stopped::NoDevice(fault, report)) => {
+                let job = self.record_fault(claim, &fault, &report).await?;
+                self.shared.announce(&job).await;
+                return Ok(Worked::NoDevice {
+                    folder: folder.name.clone(),
+                    reason: fault.reason,
+                });
+            }
             Err(Stopped::DeviceLost(reason, report)) => {
                 return Err(self.record_device_lost(claim, reason, &report).await);
             }
@@ -329,19 +357,19 @@ impl Worker {
             Err(Stopped::ShuttingDown) => store.release(claim).await?,
             Err(Stopped::Lost) => {
                 tracing::warn!(job = id.0, "the job was taken over; its work is dropped");
-                return Ok(());
+                return Ok(Worked::Done);
             }
             // The intent to publish stays recorded. When the folder works again, recovery finds the result, or not.
             Err(Stopped::Unsure(fault)) => {
                 store.leave_publishing(claim).await?;
                 self.shared.block(&folder.name, &fault.reason);
-                return Ok(());
+                return Ok(Worked::Done);
             }
             // The claim stays as it is: the next start finds it, and counts the attempt.
             Err(Stopped::Hung) => return Err(ServiceError::Hung { job: id }),
         };
         self.shared.announce(&job).await;
-        Ok(())
+        Ok(Worked::Done)
     }
 
     async fn record_fault(
@@ -350,14 +378,10 @@ impl Worker {
         fault: &Fault,
         report: &RenderReport,
     ) -> Result<Job, ServiceError> {
-        let folder = claim.job().folder.clone();
         let (job, outcome) = self.shared.store.record_fault(claim, fault, Some(report)).await?;
         log_outcome(&job, &outcome);
         if matches!(outcome, JobOutcome::Retrying { .. }) {
             self.shared.metrics.retried();
-        }
-        if fault.disposition == Disposition::Block {
-            self.shared.block(&folder, &fault.reason);
         }
         Ok(job)
     }

@@ -26,6 +26,15 @@ pub struct DeviceDocument {
     pub model: Option<String>,
     /// Providers that could not be used, each with its reason.
     pub skipped: Vec<String>,
+    /// Its number, where there are several; so is the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<u32>,
+    /// Most that inference may hold on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_bytes: Option<u64>,
+    /// Why it is not used any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_use: Option<String>,
 }
 
 /// What may be held, and what is.
@@ -57,8 +66,11 @@ pub struct ServiceSnapshot {
     pub service: ServiceState,
     /// Why it is blocked; null unless it is.
     pub blocked_reason: Option<String>,
-    /// What inference runs on.
+    /// What inference runs on; the first, where there are several.
     pub device: DeviceDocument,
+    /// Each of them, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceDocument>,
     /// What may be held, and what is.
     pub memory: MemoryDocument,
     /// The watched folders.

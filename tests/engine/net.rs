@@ -337,6 +337,10 @@ impl Upscaler for Net {
         &self.profile
     }
 
+    fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
     fn prepare(&mut self, _: Size, _: u32, _: u64) -> Result<(), InferenceError> {
         self.since_prepare = 0;
         Ok(())
@@ -452,6 +456,8 @@ pub struct Site {
     dir: tempfile::TempDir,
     /// What the data plane may hold on the host.
     pub host_bytes: u64,
+    /// What inference may hold on the device.
+    pub device_bytes: u64,
 }
 
 impl Site {
@@ -459,6 +465,7 @@ impl Site {
         Self {
             dir: tempfile::tempdir().unwrap(),
             host_bytes: 1 << 30,
+            device_bytes: 1 << 30,
         }
     }
 
@@ -485,14 +492,14 @@ impl Site {
         path
     }
 
-    pub fn render(&self, source: &Path, net: &mut Net, set: impl FnOnce(&mut Recipe)) -> Image {
+    pub fn render(&self, source: &Path, net: &mut dyn Upscaler, set: impl FnOnce(&mut Recipe)) -> Image {
         self.try_render(source, net, set).unwrap()
     }
 
     pub fn try_render(
         &self,
         source: &Path,
-        net: &mut Net,
+        net: &mut dyn Upscaler,
         set: impl FnOnce(&mut Recipe),
     ) -> Result<Image, PipelineError> {
         let mut recipe = Recipe {
@@ -516,7 +523,7 @@ impl Site {
                 decode_limits: &DecodeLimits::default(),
                 out,
                 host: &Budget::new(self.host_bytes),
-                device_bytes: 1 << 30,
+                device_bytes: self.device_bytes,
                 window_pixels_ceiling: None,
                 progress: &Progress::default(),
                 cancel: &Cancel::default(),

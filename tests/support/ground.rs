@@ -29,21 +29,20 @@ pub type Mischief = Arc<dyn Fn(&Order) -> Result<(), PipelineError> + Send + Syn
 
 /// Makes executors that need no ONNX Runtime.
 pub fn nearest_executors(mischief: Mischief) -> MakeExecutor {
-    Arc::new(move |_settings, clock| {
+    Arc::new(move |settings, host, clock| {
         let mischief = Arc::clone(&mischief);
-        Executor::start_with("executor-test".to_owned(), None, move |facts: SharedFacts| {
-            facts.update(|facts| facts.host_bytes = HOST_BYTES);
+        let name = format!("executor-{}", settings.session.device_id);
+        Executor::start_with(name, None, move |facts: SharedFacts| {
+            facts.update(|facts| facts.host_bytes = host.total_bytes());
             NearestWork {
                 nearest: Nearest::new(),
-                host: Budget::new(HOST_BYTES),
+                host,
                 clock,
                 mischief,
             }
         })
     })
 }
-
-const HOST_BYTES: u64 = 1 << 30;
 
 /// Finds the built-in models of a configuration.
 pub fn catalogue(config: &Config, fs: upscaled::fs::SharedFilesystem) -> Arc<Catalogue> {
@@ -131,6 +130,10 @@ impl Upscaler for Nearest {
 
     fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
     }
 
     fn prepare(&mut self, _: Size, _: u32, _: u64) -> Result<(), InferenceError> {

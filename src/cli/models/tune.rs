@@ -46,8 +46,9 @@ pub fn tune(
     };
     let cancel = Cancel::default();
     listen(cancel.clone()).map_err(failed)?;
-    let executor =
-        Executor::start(executor_settings(config, catalogue), SystemClock::shared()).map_err(failed)?;
+    let settings = executor_settings(config, catalogue);
+    let host = settings.host_budget();
+    let executor = Executor::start(settings, host, SystemClock::shared()).map_err(failed)?;
     let (send, receive) = channel();
     executor.tune(TuneOrder {
         model: name.to_owned(),

@@ -61,7 +61,8 @@ impl Workshop {
     pub fn open(settings: ExecutorSettings, overwrite: bool) -> Result<Self, Failure> {
         let clock = SystemClock::shared();
         let cancel = Cancel::default();
-        let started = listen(cancel.clone()).and_then(|()| Executor::start(settings, clock.clone()));
+        let host = settings.host_budget();
+        let started = listen(cancel.clone()).and_then(|()| Executor::start(settings, host, clock.clone()));
         let executor = started.map_err(|error| {
             Failure::new(
                 Exit::Temporary,

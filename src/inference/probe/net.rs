@@ -155,6 +155,7 @@ impl<'a> Net<'a> {
         let mut running = Running {
             session: &mut open.session,
             options: &open.options,
+            staging: None,
         };
         let output = tensor::run(
             &mut running,

@@ -9,10 +9,13 @@ use crate::clock::SharedClock;
 use crate::codec::DecodeLimits;
 use crate::config::{Precision, Provider};
 use crate::fs::RealFilesystem;
+use crate::inference::lanes::OpenLane;
 use crate::inference::learned::{self, Evidence};
-use crate::inference::measure;
 use crate::inference::profile_store::{ProfileKey, ProfileStore, profile_dirs};
-use crate::inference::{InferenceError, OrtUpscaler, Profile, Runtime, Upscaler};
+use crate::inference::{
+    InferenceError, Lanes, Model, OrtUpscaler, Profile, Runtime, SkippedProvider, Upscaler,
+};
+use crate::inference::{measure, providers};
 use crate::machine;
 use crate::pipeline::{PipelineError, Render, render};
 use crate::progress::Cancel;
@@ -31,7 +34,7 @@ pub(super) struct Device {
 
 /// The model that is loaded.
 struct Warm {
-    upscaler: OrtUpscaler,
+    upscaler: Box<dyn Upscaler>,
     /// Version of the library that runs it: another one needs other amounts.
     runtime: String,
 }
@@ -49,9 +52,12 @@ impl Warm {
 
 impl Device {
     /// With nothing loaded.
-    pub(super) fn new(settings: ExecutorSettings, clock: SharedClock, facts: SharedFacts) -> Self {
-        let host_bytes = settings.host_bytes;
-        let host = Budget::new(host_bytes.unwrap_or_else(|| machine::total_memory_bytes() / 4));
+    pub(super) fn new(
+        settings: ExecutorSettings,
+        host: Arc<Budget>,
+        clock: SharedClock,
+        facts: SharedFacts,
+    ) -> Self {
         facts.update(|facts| facts.host_bytes = host.total_bytes());
         let dirs = profile_dirs(settings.catalogue.state_dirs());
         Self {
@@ -94,7 +100,7 @@ impl Device {
         let profile = match self.profiles.load(&key).or(known) {
             Some(profile) => profile,
             None => {
-                let memory = measure::need(&mut warm.upscaler, device_bytes, self.clock.as_ref())?;
+                let memory = measure::need(warm.upscaler.as_mut(), device_bytes, self.clock.as_ref())?;
                 let profile = Profile {
                     memory,
                     speeds: Vec::new(),
@@ -136,10 +142,21 @@ impl Device {
         };
         let known = model.cpu_profile.clone();
         let runtime = Runtime::load(self.settings.library.as_deref())?;
-        let (upscaler, skipped) =
-            OrtUpscaler::open(&runtime, model, self.settings.session.clone(), device_bytes)?;
+        let (upscaler, mut skipped) = OrtUpscaler::open(
+            &runtime,
+            model.clone(),
+            self.settings.session.clone(),
+            device_bytes,
+        )?;
+        if upscaler.place().provider == Provider::Cpu && !self.settings.begins_on_cpu {
+            skipped.push(SkippedProvider {
+                provider: Provider::Cpu,
+                reason: "it works for the first device of device_id already".to_owned(),
+            });
+            return Err(InferenceError::NoProvider(skipped));
+        }
         let mut warm = Warm {
-            upscaler,
+            upscaler: self.in_lanes(upscaler, &runtime, model, device_bytes)?,
             runtime: runtime.version(),
         };
         self.find_profile(&mut warm, known, device_bytes)?;
@@ -158,10 +175,34 @@ impl Device {
             skipped,
             device_bytes: Some(device_bytes),
             host_bytes: self.host.total_bytes(),
+            out_of_use: None,
         };
         self.facts.update(|told| *told = facts);
         self.warm = Some(warm);
         Ok(())
+    }
+
+    /// As many sessions as the place where the first one works is worth.
+    fn in_lanes(
+        &self,
+        first: OrtUpscaler,
+        runtime: &Runtime,
+        model: Model,
+        device_bytes: u64,
+    ) -> Result<Box<dyn Upscaler>, InferenceError> {
+        let lanes = providers::lanes(first.place().provider);
+        if lanes == 1 {
+            return Ok(Box::new(first));
+        }
+        // It belongs to this thread, and lanes have their own (I9).
+        drop(first);
+        let (runtime, settings) = (runtime.clone(), self.settings.session.clone());
+        let share = device_bytes / lanes as u64;
+        let open: OpenLane = Arc::new(move || {
+            let (upscaler, _) = OrtUpscaler::open(&runtime, model.clone(), settings.clone(), share)?;
+            Ok(Box::new(upscaler) as Box<dyn Upscaler>)
+        });
+        Ok(Box::new(Lanes::open(lanes, &open)?))
     }
 
     /// The budget of the next picture: the configured one, or what is free on the device now, less a reserve.
@@ -169,7 +210,7 @@ impl Device {
         if let Some(bytes) = self.settings.device_bytes {
             return bytes;
         }
-        let warm = self.warm.as_ref().map(|warm| &warm.upscaler);
+        let warm = self.warm.as_ref().map(|warm| warm.upscaler.as_ref());
         // What the warm session holds is ours to use again.
         let held = warm.and_then(Upscaler::device_peak_bytes).unwrap_or(0);
         let provider = warm.map(|warm| warm.place().provider);
@@ -211,7 +252,7 @@ impl Work for Device {
             return Err(inference(InferenceError::Model("no session is open".to_owned())));
         };
         let key = warm.profile_key();
-        let upscaler = &mut warm.upscaler;
+        let upscaler = warm.upscaler.as_mut();
         // Somebody may have tuned it since the last picture.
         if let Some(profile) = self.profiles.load(&key) {
             upscaler.set_profile(profile);
@@ -258,7 +299,7 @@ impl Work for Device {
             return Err(InferenceError::Model("no session is open".to_owned()));
         };
         let speeds = measure::tune(
-            &mut warm.upscaler,
+            warm.upscaler.as_mut(),
             device_bytes,
             self.clock.as_ref(),
             cancel,
