@@ -62,7 +62,7 @@ bench: link-runtime ## all figures: speed, tiles, memory, ledger, intake (QUICK=
 	$(CARGO) bench --locked --bench intake -- $(if $(QUICK),quick)
 
 test-photos: link-runtime ## photos before exiftool and libvips (libimage-exiftool-perl, libvips-tools)
-	$(CARGO) test --locked --test photos -- --include-ignored
+	$(CARGO) test --release --locked --test photos -- --include-ignored
 
 test-gpu: link-runtime ## CUDA beside the processor; needs an NVIDIA GPU, CUDA 13, cuDNN 9 and ORT_DYLIB_PATH
 	@[ -e /dev/nvidiactl ] || { echo 'make test-gpu: there is no NVIDIA device (/dev/nvidiactl) here; run it on a machine with one' >&2; exit 1; }

@@ -4,8 +4,8 @@ use png::{BlendOp, EncodingError};
 
 use super::canvas::Area;
 use super::out::BUFFER_BYTES;
-use super::png::{self as still, Stop};
-use super::{Output, Rows, refused};
+use super::png as still;
+use super::{Output, Rows, Stop, refused};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Depth, ResultFormat};
 use crate::codec::sequence::{Animation, Delay, Sequence, Ticks};
@@ -19,7 +19,8 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
     let Sequence::Animation(animation) = &spec.sequence else {
         return Err(refused(ResultFormat::Png, "it holds frames, not pages"));
     };
-    still::ended(frames(spec, animation, rows, out), out)
+    frames(spec, animation, rows, out).map_err(|stop| stop.into_error(ResultFormat::Png, out))?;
+    Ok(Vec::new())
 }
 
 fn frames(spec: &SinkSpec, animation: &Animation, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), Stop> {
@@ -33,7 +34,7 @@ fn frames(spec: &SinkSpec, animation: &Animation, rows: &mut Rows<'_>, out: &mut
     let (mut before, mut now) = (Vec::new(), Vec::new());
     for (index, delay) in animation.delays.iter().enumerate() {
         now.clear();
-        rows.read_picture(&mut now).map_err(|_| Stop::Feed)?;
+        rows.read_picture(&mut now)?;
         if spec.layout.depth == Depth::Sixteen {
             still::to_big_endian(&mut now);
         }

@@ -11,7 +11,7 @@ use quantette::{ImageBuf, PaletteSize, Pipeline};
 
 use super::canvas::Area;
 use super::out::BUFFER_BYTES;
-use super::{Output, Rows, failed, refused};
+use super::{Output, Rows, Stop, refused};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sequence::{Animation, Delay, Sequence, Ticks};
@@ -61,11 +61,9 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
         height,
         xmp: spec.metadata.xmp.as_deref(),
     };
-    match frames.write(&mut canvases, rows, out) {
-        Ok(()) => Ok(warnings(spec, &canvases)),
-        Err(Stop::Feed) => Err(CodecError::FeedStopped),
-        Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Gif, error)),
-    }
+    let written = frames.write(&mut canvases, rows, out);
+    written.map_err(|stop| stop.into_error(ResultFormat::Gif, out))?;
+    Ok(warnings(spec, &canvases))
 }
 
 fn warnings(spec: &SinkSpec, canvases: &Canvases) -> Vec<String> {
@@ -83,18 +81,6 @@ fn warnings(spec: &SinkSpec, canvases: &Canvases) -> Vec<String> {
         warnings.push("gif: colours were reduced to 256 a frame".to_owned());
     }
     warnings
-}
-
-/// Why a file ended early.
-enum Stop {
-    Feed,
-    Encoder(EncodingError),
-}
-
-impl<E: Into<EncodingError>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Encoder(error.into())
-    }
 }
 
 /// What is to be written.
@@ -134,12 +120,6 @@ impl Frames<'_> {
         }
         encoder.into_inner()?;
         Ok(())
-    }
-}
-
-impl From<FeedStopped> for Stop {
-    fn from(FeedStopped: FeedStopped) -> Self {
-        Self::Feed
     }
 }
 

@@ -23,6 +23,37 @@ pub(super) use rows::Rows;
 
 use super::error::CodecError;
 use super::layout::ResultFormat;
+use super::sink::FeedStopped;
+
+/// Why a file ended early.
+enum Stop {
+    /// No more rows came.
+    Feed,
+    /// The encoder failed, or the file below it; in its words.
+    Encoder(String),
+}
+
+impl Stop {
+    /// What is told of it.
+    fn into_error(self, format: ResultFormat, out: &mut Output) -> CodecError {
+        match self {
+            Self::Feed => CodecError::FeedStopped,
+            Self::Encoder(detail) => failed(out, format, detail),
+        }
+    }
+}
+
+impl From<FeedStopped> for Stop {
+    fn from(FeedStopped: FeedStopped) -> Self {
+        Self::Feed
+    }
+}
+
+impl<E: std::error::Error> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Encoder(error.to_string())
+    }
+}
 
 /// The reason why an encoder gave up: the file's, if that failed, in the words of the kernel; else its own.
 fn failed(out: &mut Output, format: ResultFormat, detail: impl std::fmt::Display) -> CodecError {

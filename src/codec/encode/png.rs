@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use png::{BitDepth, ColorType, DeflateCompression, EncodingError, Filter, Info};
+use png::{BitDepth, ColorType, DeflateCompression, Filter, Info};
 
 use super::out::BUFFER_BYTES;
-use super::{Output, Rows, failed};
+use super::{Output, Rows, Stop};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
@@ -45,28 +45,8 @@ pub(super) const DEFLATE_BYTES: u64 = 1 << 20;
 /// # Errors
 /// [`CodecError`].
 pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<Vec<String>, CodecError> {
-    ended(stream(spec, rows, out), out)
-}
-
-/// How a file ended, still or animated, in the words of those who asked for it.
-pub(super) fn ended(outcome: Result<(), Stop>, out: &mut Output) -> Result<Vec<String>, CodecError> {
-    match outcome {
-        Ok(()) => Ok(Vec::new()),
-        Err(Stop::Feed) => Err(CodecError::FeedStopped),
-        Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Png, error)),
-    }
-}
-
-/// Why a stream ended early.
-pub(super) enum Stop {
-    Feed,
-    Encoder(EncodingError),
-}
-
-impl<E: Into<EncodingError>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Encoder(error.into())
-    }
+    stream(spec, rows, out).map_err(|stop| stop.into_error(ResultFormat::Png, out))?;
+    Ok(Vec::new())
 }
 
 fn stream(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), Stop> {
@@ -76,7 +56,7 @@ fn stream(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), 
     let mut writer = encoder.write_header()?;
     let mut stream = writer.stream_writer_with_size(IDAT_BYTES)?;
     let mut spent = Vec::new();
-    while let Some(mut chunk) = rows.next_chunk(spent).map_err(|_| Stop::Feed)? {
+    while let Some(mut chunk) = rows.next_chunk(spent)? {
         if spec.layout.depth == Depth::Sixteen {
             to_big_endian(&mut chunk);
         }

@@ -14,7 +14,7 @@ use tiff::tags::{
 use weezl::{BitOrder, encode::Encoder as Lzw};
 
 use super::out::BUFFER_BYTES;
-use super::{Output, Rows, failed, tiff_metadata};
+use super::{Output, Rows, Stop, tiff_metadata};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
@@ -40,30 +40,12 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
     } else {
         write::<TiffKindStandard>(spec, rows, out)
     };
-    match outcome {
-        Ok(warnings) => Ok(warnings),
-        Err(Stop::Feed) => Err(CodecError::FeedStopped),
-        Err(Stop::Encoder(error)) => Err(failed(out, ResultFormat::Tiff, error)),
-    }
+    outcome.map_err(|stop| stop.into_error(ResultFormat::Tiff, out))
 }
 
 /// Each page as a picture of its own.
 fn pages(spec: &SinkSpec) -> impl Iterator<Item = SinkSpec> {
     (0..spec.sequence.pictures()).map(|index| spec.picture(index))
-}
-
-/// Why a file ended early.
-pub(super) enum Stop {
-    /// No more rows came.
-    Feed,
-    /// The encoder or its file failed.
-    Encoder(TiffError),
-}
-
-impl<E: Into<TiffError>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Encoder(error.into())
-    }
 }
 
 /// Offsets and lengths of the strips written.
@@ -124,7 +106,7 @@ fn write_strips<K: TiffKind>(
     let mut strip = Vec::with_capacity(strip_bytes);
     let mut compressor = Compressor::new(spec);
     let mut spent = Vec::new();
-    while let Some(chunk) = rows.next_chunk(spent).map_err(|_| Stop::Feed)? {
+    while let Some(chunk) = rows.next_chunk(spent)? {
         let mut rest = chunk.as_slice();
         while !rest.is_empty() {
             let taken = rest.len().min(strip_bytes - strip.len());

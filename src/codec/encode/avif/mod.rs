@@ -10,10 +10,10 @@ use std::io::{self, Seek, SeekFrom, Write};
 use rav1e::prelude::Pixel;
 
 use super::out::BUFFER_BYTES;
-use super::{Output, Rows, failed, refused};
+use super::{Output, Rows, Stop};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, PixelLayout, ResultFormat};
-use crate::codec::sink::{FeedStopped, SinkSpec};
+use crate::codec::sink::SinkSpec;
 use boxes::{Coding, Contents, Extent};
 use cells::{Band, Coder};
 use grid::Grid;
@@ -30,31 +30,8 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
         Depth::Eight => Writer::new(spec, out).write::<u8>(rows),
         Depth::Sixteen => Writer::new(spec, out).write::<u16>(rows),
     };
-    match outcome {
-        Ok(()) => Ok(Vec::new()),
-        Err(Stop::Feed) => Err(CodecError::FeedStopped),
-        Err(Stop::Encoder(detail)) => Err(refused(ResultFormat::Avif, detail)),
-        Err(Stop::File(error)) => Err(failed(out, ResultFormat::Avif, error)),
-    }
-}
-
-/// Why a file ended early.
-enum Stop {
-    Feed,
-    Encoder(String),
-    File(io::Error),
-}
-
-impl From<FeedStopped> for Stop {
-    fn from(FeedStopped: FeedStopped) -> Self {
-        Self::Feed
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::File(error)
-    }
+    outcome.map_err(|stop| stop.into_error(ResultFormat::Avif, out))?;
+    Ok(Vec::new())
 }
 
 fn coding(layout: PixelLayout) -> Coding {
