@@ -278,7 +278,14 @@ fn the_snapshot_survives_the_way_to_the_command_line() {
             provider: Some("cpu".into()),
             model: Some("span-x4".into()),
             skipped: vec!["cuda is not available: no driver".into()],
+            ..DeviceDocument::default()
         },
+        devices: vec![DeviceDocument {
+            device_id: Some(1),
+            budget_bytes: Some(1 << 30),
+            out_of_use: Some("the device was lost".into()),
+            ..DeviceDocument::default()
+        }],
         memory: MemoryDocument {
             host_budget_bytes: Some(1 << 30),
             device_budget_bytes: None,
