@@ -7,8 +7,12 @@ use super::name::{DC, PHOTOSHOP, RDF, XMP};
 use super::scan::{Document, Node};
 use super::{Malformed, about, apply, escaped, fresh};
 
-/// Most bytes of a property's values. Captions have a few hundred.
+/// Most values of a property, and most bytes of them. Captions have a few hundred, keywords are a few dozen.
+const VALUES_MAX: usize = 1024;
 const VALUES_BYTES_MAX: usize = 64 << 10;
+
+/// Most bytes of a property that is there and may say the same: what is longer says more.
+const SAID_BYTES_MAX: usize = 4 * VALUES_BYTES_MAX;
 
 /// How a property holds its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,17 +129,22 @@ pub(in super::super) fn add(
         let Property {
             prefix, ns, local, ..
         } = wish.property;
+        let bytes: usize = wish.values.iter().map(String::len).sum();
+        if wish.values.len() > VALUES_MAX || bytes > VALUES_BYTES_MAX {
+            granted.push(Granted::No);
+            continue;
+        }
         let said = said(&document, ns, local);
         let before = added.iter().find(|other| other.property == wish.property);
         let is_said = match (&said, before) {
+            (Some(said), _) if said.len() > SAID_BYTES_MAX => Some(false),
             (Some(said), _) => Some(wish.values.iter().all(|value| said.contains(&escaped(value)))),
             (None, Some(other)) => Some(other.values == wish.values),
             (None, None) => None,
         };
-        let fits = wish.values.iter().map(String::len).sum::<usize>() <= VALUES_BYTES_MAX;
         granted.push(match is_said {
             Some(true) => Granted::Yes,
-            None if fits => {
+            None => {
                 if !added.iter().any(|other| other.property.prefix == prefix) {
                     let _ = write!(names, " xmlns:{prefix}=\"{ns}\"");
                 }
@@ -143,7 +152,7 @@ pub(in super::super) fn add(
                 added.push(wish);
                 Granted::Yes
             }
-            _ => Granted::No,
+            Some(false) => Granted::No,
         });
     }
     if added.is_empty() {

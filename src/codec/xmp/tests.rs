@@ -259,6 +259,15 @@ fn properties_are_added_once_and_what_is_there_is_not_touched() {
         <photoshop:City>one; two</photoshop:City></rdf:Description>";
     assert_eq!(packet.replace(added, ""), text(rich()));
 
+    let many = vec![""; 1025];
+    let long = "x".repeat(65_537);
+    let too_much = [
+        wish(subject, &many),
+        wish(subject, &[&long]),
+        wish(title, &[&long]),
+    ];
+    assert_eq!(add(Some(&rich()), &too_much).unwrap(), (None, vec![No; 3]));
+
     let (new, granted) = add(None, &[wish(title, &["new"])]).unwrap();
     assert_eq!(granted, [Yes]);
     assert!(said(&new.unwrap()).is_ok());
