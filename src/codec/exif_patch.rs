@@ -12,6 +12,8 @@ mod tag {
     pub(super) const IMAGE_WIDTH: u16 = 0x0100;
     pub(super) const IMAGE_LENGTH: u16 = 0x0101;
     pub(super) const ORIENTATION: u16 = 0x0112;
+    pub(super) const X_RESOLUTION: u16 = 0x011a;
+    pub(super) const Y_RESOLUTION: u16 = 0x011b;
     pub(super) const XMP: u16 = 0x02bc;
     pub(super) const EXIF_DIRECTORY: u16 = 0x8769;
     pub(super) const GPS_DIRECTORY: u16 = 0x8825;
@@ -66,6 +68,9 @@ pub fn patch(exif: &mut [u8], turn: Turn, place: Place) -> Result<(), Malformed>
     block.set(&primary, tag::ORIENTATION, 1);
     block.set(&primary, tag::IMAGE_WIDTH, size.width);
     block.set(&primary, tag::IMAGE_LENGTH, size.height);
+    if turn.swaps() {
+        block.swap_resolution(&primary, &kept);
+    }
     let thumbnail = block.unlink_next(&primary);
     if let Some(details) = &mut details {
         block.set(details, tag::PIXEL_X_DIMENSION, size.width);
@@ -309,6 +314,24 @@ impl Block<'_> {
         self.set(&directory, tag::RELATED_WIDTH, turn.result().width);
         self.set(&directory, tag::RELATED_LENGTH, turn.result().height);
         Ok(())
+    }
+
+    /// Pixels in a unit of length, of rows and columns that have changed places. Values that lie where no value may
+    /// stay: nearly always both are the same.
+    fn swap_resolution(&mut self, primary: &Directory, kept: &[Range<usize>]) {
+        let mut places = [tag::X_RESOLUTION, tag::Y_RESOLUTION].map(|tag| {
+            let entry = self.find(primary, tag)?;
+            let value = self.outside_value(entry)?;
+            let is_fraction = self.u16(entry + 2) == Ok(RATIONAL) && value.len() == 8;
+            (is_fraction && apart(&value, kept).is_ok()).then_some(value)
+        });
+        if let [Some(across), Some(down)] = &mut places
+            && apart(across, std::slice::from_ref(down)).is_ok()
+        {
+            for (a, b) in across.zip(down) {
+                self.bytes.swap(a, b);
+            }
+        }
     }
 
     /// Pixels of the sensor in a unit of length: as many more as the picture has now, along its new sides.

@@ -4,7 +4,7 @@
 use super::exif_patch::{self, Place};
 use super::exif_place;
 use super::turn::Turn;
-use super::xmp::{self, Provenance};
+use super::xmp::{self, Form, Property, Provenance, Wish};
 use crate::size::Size;
 
 /// The first byte chooses what is wanted of the rest.
@@ -53,7 +53,7 @@ pub fn exif(bytes: &[u8]) {
     }
 }
 
-/// Patches a packet, signs, divides and joins it.
+/// Patches a packet, adds to it, signs, divides and joins it.
 ///
 /// # Panics
 /// When what comes out of one step is none for the next, or in it.
@@ -67,6 +67,13 @@ pub fn xmp(bytes: &[u8]) {
     };
     assert!(xmp::said(&patched).is_ok_and(|said| !said.video && !said.gain_map && !said.listed));
     let words = "<&\"model>".to_owned();
+    let wish = Wish {
+        property: Property::dc("description", Form::Alternatives),
+        values: vec![words.clone()],
+    };
+    let added = xmp::add(Some(&patched), &[wish]);
+    assert!(added.is_ok(), "what was patched can be added to");
+    let patched = added.ok().and_then(|(packet, _)| packet).unwrap_or(patched);
     let provenance = Provenance {
         tool: words.clone(),
         model: words.clone(),

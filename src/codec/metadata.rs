@@ -1,7 +1,9 @@
-//! Owns what a result takes along of its source besides pixels: ICC profile, EXIF, XMP and IPTC. Never fails a job.
+//! Owns what a result takes along of its source besides pixels: ICC profile, EXIF, XMP, IPTC and what else
+//! its file says. Never fails a job.
 
 use super::exif_patch::{self, Malformed, Place};
 use super::layout::{Channels, ResultFormat};
+use super::notes::{self, Notes};
 use super::probe::ImageHeader;
 use super::turn::Turn;
 use super::xmp::{self, Provenance, SIGNATURE_BYTES};
@@ -19,6 +21,8 @@ pub struct Carried {
     pub xmp: Option<Vec<u8>>,
     /// IPTC: the records.
     pub iptc: Option<Vec<u8>>,
+    /// Comments, texts, resources of Photoshop, resolution.
+    pub notes: Notes,
 }
 
 impl Carried {
@@ -26,7 +30,7 @@ impl Carried {
     pub(super) fn bytes(&self) -> u64 {
         let parts = [&self.icc, &self.exif, &self.xmp, &self.iptc];
         let bytes: usize = parts.into_iter().flatten().map(Vec::len).sum();
-        bytes as u64 + SIGNATURE_BYTES
+        (bytes + self.notes.bytes()) as u64 + SIGNATURE_BYTES
     }
 
     /// Writes down in XMP what made the result. Not for a result that is to tell nothing.
@@ -62,12 +66,14 @@ pub fn carry(
         }
     };
     let turn = Turn::new(header.orientation, header.stored, size);
-    let carried = Carried {
+    let mut carried = Carried {
         icc,
         exif: exif(header, turn, place, &mut warnings),
         xmp: xmp(header, turn, place, &mut warnings),
         iptc: header.iptc.clone(),
+        notes: header.notes.clone(),
     };
+    notes::settle(&mut carried, format, turn, place, &mut warnings);
     (carried, warnings)
 }
 
@@ -150,6 +156,7 @@ mod tests {
             exif: Some(b"II\x2a\0\x08\0\0\0\0\0\0\0\0\0".to_vec()),
             xmp: None,
             iptc: None,
+            notes: Notes::default(),
             sequence: Sequence::Single,
             warnings: Vec::new(),
             decode_bytes: 0,

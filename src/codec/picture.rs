@@ -10,12 +10,14 @@ use image::{ImageDecoder, ImageError};
 use super::bands;
 use super::convert::{self, Plan};
 use super::decoder;
+use super::density::Density;
 use super::error::CodecError;
 use super::exif;
 use super::file::{self, Source};
 use super::gather;
 use super::guard::{Panicked, fenced};
 use super::layout::{Channels, SourceFormat};
+use super::notes::Notes;
 use super::outline::{ColorChunks, Facts, Outline, Stream};
 use super::raw::RawLayout;
 use super::sequence::Animation;
@@ -31,6 +33,8 @@ pub(super) struct Picture {
     pub(super) size: Size,
     /// As EXIF has it.
     pub(super) orientation: u8,
+    /// Pixels in a unit of length, where each page has its own (TIFF).
+    pub(super) density: Option<Density>,
     /// What becomes of its samples.
     pub(super) plan: Plan,
     /// Rows that are held at once.
@@ -46,6 +50,7 @@ pub(super) struct Known {
     pub(super) exif: Option<Vec<u8>>,
     pub(super) xmp: Option<Vec<u8>>,
     pub(super) iptc: Option<Vec<u8>>,
+    pub(super) notes: Notes,
     pub(super) warnings: Vec<String>,
     /// Most bytes that are held at any time.
     pub(super) decode_bytes: u64,
@@ -55,15 +60,17 @@ pub(super) struct Known {
 pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -> Result<Known, CodecError> {
     let mut warnings = Vec::new();
     let mut pictures = Vec::new();
-    let (mut exif, mut xmp, mut iptc) = (None, None, None);
+    let (mut exif, mut xmp, mut iptc, mut notes) = (None, None, None, Notes::default());
     let mut animation = source.outline.animation.clone();
     let outlines = std::iter::once(&source.outline).chain(&source.outline.more);
     let (mut most_bytes, mut kept_bytes) = (0, 0);
     for outline in outlines {
+        let mut density = None;
         let mut facts = match (&outline.facts, &outline.tiff) {
             (Some(facts), _) => facts.clone(),
             (None, Some(page)) => {
                 let mut stream = Stream::of(&source.file).map_err(|error| file::read_error(path, error))?;
+                density = page.density(&mut stream);
                 Facts {
                     raw: outline.raw.ok_or_else(|| unknown_samples(path))?,
                     icc: page.icc(&mut stream),
@@ -92,6 +99,8 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
             let more = gather::gather(path, &source.file, source.format, outline, exif.as_deref());
             add(&mut warnings, &more.warnings);
             (exif, xmp, iptc) = (exif.or(more.exif), more.xmp.or(facts.xmp.take()), more.iptc);
+            notes = more.notes;
+            notes.density = density.or(notes.density);
         }
         let orientation = facts
             .orientation
@@ -110,11 +119,12 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
         pictures.push(Picture {
             size,
             orientation,
+            density,
             plan,
             rows_held,
         });
     }
-    kept_bytes += metadata_bytes([&exif, &xmp, &iptc]);
+    kept_bytes += metadata_bytes([&exif, &xmp, &iptc]) + notes.bytes() as u64;
     let decode_bytes = most_bytes.saturating_add(kept_bytes);
     file::check_bytes(path, source.size, decode_bytes, limits)?;
     Ok(Known {
@@ -123,6 +133,7 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
         exif,
         xmp,
         iptc,
+        notes,
         warnings,
         decode_bytes,
     })

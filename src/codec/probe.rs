@@ -6,6 +6,7 @@ use super::color;
 use super::error::CodecError;
 use super::file;
 use super::layout::{PixelLayout, SourceFormat};
+use super::notes::Notes;
 use super::picture;
 use super::sequence::{Page, Sequence};
 use crate::report::InputFacts;
@@ -61,6 +62,8 @@ pub struct ImageHeader {
     pub xmp: Option<Vec<u8>>,
     /// IPTC: the records (IIM), without what a format wraps around them.
     pub iptc: Option<Vec<u8>>,
+    /// Comments, texts, resources of Photoshop, resolution.
+    pub notes: Notes,
     /// The pictures after the first.
     pub sequence: Sequence,
     /// What could not be taken along, one line each.
@@ -86,6 +89,7 @@ impl ImageHeader {
             layout: self.layout,
             orientation: self.orientation,
             icc: self.icc.clone(),
+            density: self.notes.density,
         })
     }
 
@@ -121,6 +125,7 @@ pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecErr
             layout: picture.plan.layout,
             orientation: picture.orientation,
             icc: picture.plan.icc,
+            density: picture.density,
         })
         .collect();
     Ok(ImageHeader {
@@ -133,6 +138,7 @@ pub fn probe(path: &Path, limits: &DecodeLimits) -> Result<ImageHeader, CodecErr
         exif: known.exif,
         xmp: known.xmp,
         iptc: known.iptc,
+        notes: known.notes,
         sequence: match known.animation {
             Some(animation) => Sequence::Animation(animation),
             None if pages.is_empty() => Sequence::Single,

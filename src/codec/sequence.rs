@@ -1,6 +1,8 @@
 //! Owns the words for files that hold more than one picture: pages of a document, frames of an animation. Plain data.
 
+use super::density::Density;
 use super::layout::PixelLayout;
+use crate::config::MetadataPolicy;
 use crate::size::Size;
 
 /// What a file holds beside its first picture.
@@ -82,6 +84,8 @@ pub struct Page {
     pub orientation: u8,
     /// ICC profile whose colour space fits `layout`.
     pub icc: Option<Vec<u8>>,
+    /// Pixels in a unit of length.
+    pub density: Option<Density>,
 }
 
 impl Page {
@@ -91,6 +95,12 @@ impl Page {
             5..=8 => Size::new(self.size.height, self.size.width),
             _ => self.size,
         }
+    }
+
+    /// Pixels in a unit of length of the upright picture, unless nothing is to be told of it.
+    pub fn carried_density(&self, policy: MetadataPolicy) -> Option<Density> {
+        let density = self.density.filter(|_| policy != MetadataPolicy::Strip)?;
+        Some(density.turned(matches!(self.orientation, 5..=8)))
     }
 }
 

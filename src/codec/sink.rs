@@ -6,6 +6,7 @@ use super::encode::{Output, Rows, apng, avif, gif, jpeg, jxl, png, refused, tiff
 use super::error::CodecError;
 use super::layout::{PixelLayout, ResultFormat};
 use super::metadata::Carried;
+use super::notes::Notes;
 use super::sequence::Sequence;
 use crate::config::EncodeSettings;
 use crate::size::Size;
@@ -50,6 +51,10 @@ impl SinkSpec {
             Some(page) => {
                 let metadata = Carried {
                     icc: page.icc.clone(),
+                    notes: Notes {
+                        density: page.density,
+                        ..Notes::default()
+                    },
                     ..Carried::default()
                 };
                 (page.size, page.layout, metadata)

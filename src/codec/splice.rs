@@ -1,8 +1,9 @@
-//! Owns the forms in which formats hold XMP and IPTC: segments, texts, resources. Never writes a file.
+//! Owns the forms in which formats hold XMP, IPTC and Photoshop's resources: segments, texts. Never writes a file.
 
 use png::text_metadata::{ITXtChunk, ZTXtChunk};
 
 use super::metadata::Carried;
+use super::notes::resources;
 use super::xmp;
 
 /// What a segment of JPEG holds besides its length.
@@ -15,7 +16,7 @@ const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
 /// Name, length and place of a part of an extended packet.
 const PART_HEADER_BYTES: usize = 32 + 4 + 4;
 
-/// A JPEG's segments, number and content: XMP, in parts where it is long, and IPTC.
+/// A JPEG's segments, number and content: XMP, in parts where it is long, IPTC and resources.
 pub(super) fn jpeg(metadata: &Carried, warnings: &mut Vec<String>) -> Vec<(u8, Vec<u8>)> {
     let mut segments = Vec::new();
     if let Some(packet) = &metadata.xmp {
@@ -32,9 +33,10 @@ pub(super) fn jpeg(metadata: &Carried, warnings: &mut Vec<String>) -> Vec<(u8, V
             ));
         }
     }
-    if let Some(records) = &metadata.iptc {
+    let iptc = metadata.iptc.as_deref().map(resources::of_iptc);
+    let block = [iptc.as_deref().unwrap_or_default(), &metadata.notes.resources].concat();
+    if !block.is_empty() {
         // Resources run on from one segment to the next.
-        let block = resource(records);
         let parts = block.chunks(SEGMENT_BYTES - PHOTOSHOP.len());
         segments.extend(parts.map(|part| (13, [PHOTOSHOP, part].concat())));
     }
@@ -55,28 +57,26 @@ fn extended(parts: &xmp::Extended) -> impl Iterator<Item = (u8, Vec<u8>)> {
     })
 }
 
-/// A PNG's texts: XMP as Adobe has it, IPTC as ImageMagick and exiftool do, for there is no other.
+/// A PNG's texts: XMP as Adobe has it, IPTC and resources as ImageMagick and exiftool do, for there is no other.
 pub(super) fn png(metadata: &Carried) -> (Vec<ITXtChunk>, Vec<ZTXtChunk>) {
     let xmp = metadata.xmp.as_deref().map(String::from_utf8_lossy);
     let xmp = xmp.map(|packet| ITXtChunk::new("XML:com.adobe.xmp", packet));
-    let iptc = metadata.iptc.as_deref().map(|records| {
-        let block = resource(records);
-        let mut text = format!("\niptc\n{:8}\n", block.len());
-        for line in block.chunks(36) {
-            text += &crate::report::hex(line);
-            text.push('\n');
-        }
-        ZTXtChunk::new("Raw profile type iptc", text)
-    });
-    (xmp.into_iter().collect(), iptc.into_iter().collect())
+    let mut profiles = Vec::new();
+    if let Some(records) = &metadata.iptc {
+        profiles.push(profile("iptc", &resources::of_iptc(records)));
+    }
+    if !metadata.notes.resources.is_empty() {
+        profiles.push(profile("8bim", &metadata.notes.resources));
+    }
+    (xmp.into_iter().collect(), profiles)
 }
 
-/// Records in a resource of Photoshop's, without a name.
-fn resource(records: &[u8]) -> Vec<u8> {
-    let length = (records.len() as u32).to_be_bytes();
-    let mut block = [b"8BIM\x04\x04\0\0", &length[..], records].concat();
-    if block.len() % 2 == 1 {
-        block.push(0);
+/// A profile in hexadecimal digits.
+fn profile(kind: &str, block: &[u8]) -> ZTXtChunk {
+    let mut text = format!("\n{kind}\n{:8}\n", block.len());
+    for line in block.chunks(36) {
+        text += &crate::report::hex(line);
+        text.push('\n');
     }
-    block
+    ZTXtChunk::new(format!("Raw profile type {kind}"), text)
 }

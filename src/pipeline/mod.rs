@@ -248,7 +248,7 @@ fn sink(render: &Render<'_>, header: &ImageHeader, target: &Target, report: &mut
         quality: render.recipe.quality,
         settings: render.recipe.encoding,
         metadata: carried,
-        sequence: result_sequence(&header.sequence, target),
+        sequence: result_sequence(&header.sequence, target, render.recipe.metadata),
     }
 }
 
@@ -328,7 +328,7 @@ fn choose(
 }
 
 /// What the result holds beside its first picture: as many as the source.
-fn result_sequence(source: &Sequence, target: &Target) -> Sequence {
+fn result_sequence(source: &Sequence, target: &Target, policy: MetadataPolicy) -> Sequence {
     match source {
         Sequence::Single => Sequence::Single,
         Sequence::Animation(animation) => Sequence::Animation(animation.clone()),
@@ -338,6 +338,7 @@ fn result_sequence(source: &Sequence, target: &Target) -> Sequence {
                 layout: course.layout,
                 orientation: 1,
                 icc: page.icc.clone(),
+                density: page.carried_density(policy),
             };
             Sequence::Pages(pages.iter().zip(&target.courses[1..]).map(page).collect())
         }

@@ -3,7 +3,7 @@
 
 use moxcms::{
     ColorProfile, DataColorSpace, Layout, LocalizableString, Matrix3d, ProfileText, RenderingIntent,
-    ToneCurveEvaluator, ToneReprCurve, TransformOptions,
+    ToneCurveEvaluator, ToneReprCurve, TransformOptions, Xyzd,
 };
 
 use crate::codec::guard::fenced;
@@ -296,9 +296,34 @@ pub(super) fn described(mut profile: ColorProfile, name: &str) -> ColorProfile {
     profile
 }
 
-/// As it stands in a file.
+/// White of the connection space, as a header has it.
+const D50: [u8; 12] = *b"\0\0\xf6\xd6\0\x01\0\0\0\0\xd3\x2d";
+
+/// From daylight, the white of displays, to that of the connection space, as Bradford has it.
+const FROM_DAYLIGHT: Matrix3d = Matrix3d {
+    v: [
+        [1.047_81, 0.022_89, -0.050_13],
+        [0.029_54, 0.990_48, -0.017_05],
+        [-0.009_23, 0.015_04, 0.752_13],
+    ],
+};
+
+/// As it stands in a file that others read. As the crate would write it, libpng takes a profile for damaged, whose length
+/// is no multiple of four, and JPEG XL's readers see another white: there stand Bradford's cones, not what adapts to them.
 pub(super) fn encoded(profile: &ColorProfile) -> Option<Vec<u8>> {
-    profile.encode().ok()
+    let mut profile = profile.clone();
+    profile.chromatic_adaptation = profile.chromatic_adaptation.and(Some(FROM_DAYLIGHT));
+    profile.media_white_point = Some(Xyzd {
+        x: 0.9642,
+        y: 1.0,
+        z: 0.8249,
+    });
+    let mut icc = profile.encode().ok()?;
+    icc.resize(icc.len().next_multiple_of(4), 0);
+    let length = u32::try_from(icc.len()).ok()?;
+    icc.get_mut(..4)?.copy_from_slice(&length.to_be_bytes());
+    icc.get_mut(68..80)?.copy_from_slice(&D50);
+    Some(icc)
 }
 
 fn srgb() -> Matrix3d {

@@ -123,6 +123,33 @@ fn profiles_of_displays_stay_to_the_byte_and_so_do_their_pixels() {
     }
 }
 
+/// libpng ignores a profile whose length is no multiple of four, and says that its white must be this one.
+#[test]
+fn profiles_that_are_written_here_are_such_as_other_readers_take() {
+    for profile in [
+        ColorProfile::new_display_p3(),
+        ColorProfile::new_bt2020(),
+        ColorProfile::new_gray_with_gamma(2.2),
+    ] {
+        for name in ["a", "bc", "def"] {
+            let icc = encoded(&described(profile.clone(), name)).unwrap();
+            assert_eq!(icc.len() % 4, 0);
+            assert_eq!(icc[..4], (icc.len() as u32).to_be_bytes());
+            assert_eq!(icc[68..80], *b"\0\0\xf6\xd6\0\x01\0\0\0\0\xd3\x2d");
+            let read = ColorProfile::new_from_slice(&icc).unwrap();
+            let white = read.media_white_point.unwrap();
+            assert!((white.x - 0.9642).abs() < 1e-4 && (white.z - 0.8249).abs() < 1e-4);
+            // What adapts makes of daylight the white of the connection space.
+            if let Some(adaptation) = read.chromatic_adaptation {
+                let white = times(&adaptation, [0.95046, 1.0, 1.08906]);
+                for (found, wanted) in white.iter().zip([0.9642, 1.0, 0.8249]) {
+                    assert!((found - wanted).abs() < 1e-3, "{white:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn linear_light_gets_the_curve_of_srgb_within_its_primaries_and_sixteen_bits() {
     let source = ColorProfile::new_display_p3();

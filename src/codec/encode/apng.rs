@@ -30,6 +30,7 @@ fn frames(spec: &SinkSpec, animation: &Animation, rows: &mut Rows<'_>, out: &mut
     encoder.set_deflate_compression(still::deflate(spec.settings.png_effort));
     encoder.set_filter(still::FILTER);
     let mut writer = encoder.write_header()?;
+    still::write_texts(spec, &mut writer)?;
     let mut clock = Ticks::new(1000, u32::from(u16::MAX));
     let (mut before, mut now) = (Vec::new(), Vec::new());
     for (index, delay) in animation.delays.iter().enumerate() {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use gif::{DisposalMethod, Encoder, EncodingError, Frame, Repeat};
+use gif::{AnyExtension, DisposalMethod, Encoder, EncodingError, Frame, Repeat};
 use quantette::deps::palette::Srgb;
 use quantette::dither::FloydSteinberg;
 use quantette::{ImageBuf, PaletteSize, Pipeline};
@@ -24,6 +24,9 @@ const COLOURS: usize = 255;
 /// Half of the error goes on to the neighbours: skies are smooth, seen side by side, while all of it makes noise that
 /// is a quarter larger.
 const DIFFUSION: f32 = 0.5;
+
+/// The extension for comments.
+const COMMENT: u8 = 0xFE;
 
 /// From here on a pixel is opaque.
 const OPAQUE: u8 = 128;
@@ -60,6 +63,7 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
         width,
         height,
         xmp: spec.metadata.xmp.as_deref(),
+        comments: &spec.metadata.notes.comments,
     };
     let written = frames.write(&mut canvases, rows, out);
     written.map_err(|stop| stop.into_error(ResultFormat::Gif, out))?;
@@ -89,6 +93,7 @@ struct Frames<'a> {
     width: u16,
     height: u16,
     xmp: Option<&'a [u8]>,
+    comments: &'a [Vec<u8>],
 }
 
 impl Frames<'_> {
@@ -104,6 +109,9 @@ impl Frames<'_> {
         }
         if let Some(xmp) = self.xmp {
             write_xmp(encoder.get_mut(), xmp)?;
+        }
+        for comment in self.comments {
+            encoder.write_raw_extension(AnyExtension(COMMENT), &[comment.as_slice()])?;
         }
         let mut clock = Ticks::new(100, u32::from(u16::MAX));
         canvases.read_next(rows)?;

@@ -5,11 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 
 use jpeg_encoder::{
-    ChromaSubsamplingMethod, Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr,
+    ChromaSubsamplingMethod, Encoder, EncodingError, ImageBuffer, JpegColorType, PixelDensity,
+    PixelDensityUnit, SamplingFactor, rgb_to_ycbcr,
 };
 
 use super::out::BUFFER_BYTES;
 use super::{Output, Rows, failed, refused};
+use crate::codec::density::{Density, Length};
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
@@ -21,6 +23,15 @@ const EXIF_BYTES: usize = 65_527;
 
 /// 254 APP2 segments of 65,519 bytes each: the sequence number is one byte.
 const ICC_BYTES: usize = 254 * 65_519;
+
+/// What a segment holds besides its length.
+const COMMENT_BYTES: usize = 65_533;
+
+/// Begins a comment.
+const COMMENT: [u8; 2] = [0xFF, 0xFE];
+
+/// The beginning of a file and JFIF's segment, which must come first.
+const HEADER_BYTES: usize = 2 + 18;
 
 /// Writes the picture.
 ///
@@ -43,23 +54,27 @@ pub fn encode(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<
         at: RefCell::new(At::new(rows)),
         stopped: &stopped,
     };
+    let mut warnings = Vec::new();
     let writer = Writer {
         out,
         stopped: &stopped,
+        comments: comments(spec, &mut warnings),
+        header_left: HEADER_BYTES,
     };
-    let outcome = write(spec, &picture, writer);
+    let outcome = write(spec, &picture, writer, &mut warnings);
     if stopped.get() {
         return Err(CodecError::FeedStopped);
     }
-    outcome.map_err(|error| failed(out, ResultFormat::Jpeg, error))
+    outcome.map_err(|error| failed(out, ResultFormat::Jpeg, error))?;
+    Ok(warnings)
 }
 
 fn write(
     spec: &SinkSpec,
     picture: &Picture<'_, '_>,
     writer: Writer<'_>,
-) -> Result<Vec<String>, EncodingError> {
-    let mut warnings = Vec::new();
+    warnings: &mut Vec<String>,
+) -> Result<(), EncodingError> {
     let mut encoder = Encoder::new(writer, spec.quality.clamp(1, 100));
     // Said either way: the default would choose by the quality.
     encoder.set_sampling_factor(match spec.settings.jpeg_chroma {
@@ -72,17 +87,45 @@ fn write(
         // The coefficients are there: tables made for them.
         encoder.set_optimized_huffman_tables(true);
     }
-    if let Some(exif) = fitting(&spec.metadata.exif, "EXIF", EXIF_BYTES, &mut warnings) {
+    if let Some(exif) = fitting(&spec.metadata.exif, "EXIF", EXIF_BYTES, warnings) {
         encoder.add_exif_metadata(exif)?;
     }
-    for (number, segment) in splice::jpeg(&spec.metadata, &mut warnings) {
+    for (number, segment) in splice::jpeg(&spec.metadata, warnings) {
         encoder.add_app_segment(number, segment)?;
     }
-    if let Some(icc) = fitting(&spec.metadata.icc, "ICC profile", ICC_BYTES, &mut warnings) {
+    if let Some(icc) = fitting(&spec.metadata.icc, "ICC profile", ICC_BYTES, warnings) {
         encoder.add_icc_profile(icc)?;
     }
-    encoder.encode_image(picture)?;
-    Ok(warnings)
+    if let Some((density, unit)) = spec.metadata.notes.density.and_then(Density::jfif) {
+        encoder.set_density(PixelDensity {
+            density: density.into(),
+            unit: match unit {
+                Length::None => PixelDensityUnit::PixelAspectRatio,
+                Length::Inch => PixelDensityUnit::Inches,
+                Length::Centimetre => PixelDensityUnit::Centimeters,
+            },
+        });
+    }
+    encoder.encode_image(picture)
+}
+
+/// Segments of comments.
+fn comments(spec: &SinkSpec, warnings: &mut Vec<String>) -> Vec<u8> {
+    let mut segments = Vec::new();
+    for comment in &spec.metadata.notes.comments {
+        match u16::try_from(comment.len() + 2) {
+            Ok(length) => {
+                segments.extend(COMMENT);
+                segments.extend(length.to_be_bytes());
+                segments.extend(comment);
+            }
+            Err(_) => warnings.push(format!(
+                "jpeg: a comment was not carried: it has {} bytes, the format holds {COMMENT_BYTES}",
+                comment.len()
+            )),
+        }
+    }
+    segments
 }
 
 /// What fits into the format; a warning for what does not.
@@ -188,10 +231,14 @@ impl ImageBuffer for &Picture<'_, '_> {
 }
 
 /// The file, closed as soon as the feed has stopped: so the encoder ends at its next write and not after
-/// thousands of black rows.
+/// thousands of black rows. Puts comments, which the encoder does not know, behind the header, where libjpeg's users
+/// put them.
 struct Writer<'a> {
     out: &'a mut Output,
     stopped: &'a Cell<bool>,
+    comments: Vec<u8>,
+    /// Bytes before they are due.
+    header_left: usize,
 }
 
 impl Write for Writer<'_> {
@@ -199,7 +246,15 @@ impl Write for Writer<'_> {
         if self.stopped.get() {
             return Err(io::Error::other("the rows ended early"));
         }
-        self.out.write(bytes)
+        if self.header_left == 0 {
+            return self.out.write(bytes);
+        }
+        let written = self.out.write(&bytes[..bytes.len().min(self.header_left)])?;
+        self.header_left -= written;
+        if self.header_left == 0 {
+            self.out.write_all(&self.comments)?;
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

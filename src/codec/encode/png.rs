@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use png::{BitDepth, ColorType, DeflateCompression, Filter, Info};
+use png::chunk::ChunkType;
+use png::{
+    BitDepth, ColorType, DeflateCompression, EncodingError, Filter, Info, PixelDimensions, Unit, Writer,
+};
 
 use super::out::BUFFER_BYTES;
 use super::{Output, Rows, Stop};
@@ -54,6 +57,7 @@ fn stream(spec: &SinkSpec, rows: &mut Rows<'_>, out: &mut Output) -> Result<(), 
     encoder.set_deflate_compression(deflate(spec.settings.png_effort));
     encoder.set_filter(FILTER);
     let mut writer = encoder.write_header()?;
+    write_texts(spec, &mut writer)?;
     let mut stream = writer.stream_writer_with_size(IDAT_BYTES)?;
     let mut spent = Vec::new();
     while let Some(mut chunk) = rows.next_chunk(spent)? {
@@ -83,7 +87,24 @@ pub(super) fn info(spec: &SinkSpec) -> Info<'_> {
     info.icc_profile = spec.metadata.icc.as_deref().map(Cow::Borrowed);
     info.exif_metadata = spec.metadata.exif.as_deref().map(Cow::Borrowed);
     (info.utf8_text, info.compressed_latin1_text) = splice::png(&spec.metadata);
+    info.pixel_dims = spec.metadata.notes.density.and_then(|density| {
+        let ([xppu, yppu], is_of_a_metre) = density.png()?;
+        let unit = if is_of_a_metre {
+            Unit::Meter
+        } else {
+            Unit::Unspecified
+        };
+        Some(PixelDimensions { xppu, yppu, unit })
+    });
     info
+}
+
+/// The texts that were in the source, as they were there.
+pub(super) fn write_texts<W: Write>(spec: &SinkSpec, writer: &mut Writer<W>) -> Result<(), EncodingError> {
+    for text in &spec.metadata.notes.texts {
+        writer.write_chunk(ChunkType(text.name), &text.chunk)?;
+    }
+    Ok(())
 }
 
 /// PNG's byte order, in place.

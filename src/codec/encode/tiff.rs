@@ -15,6 +15,7 @@ use weezl::{BitOrder, encode::Encoder as Lzw};
 
 use super::out::BUFFER_BYTES;
 use super::{Output, Rows, Stop, tiff_metadata};
+use crate::codec::density::Density;
 use crate::codec::error::CodecError;
 use crate::codec::layout::{Channels, Depth, ResultFormat};
 use crate::codec::sink::SinkSpec;
@@ -254,10 +255,19 @@ fn write_tags<K: TiffKind>(
     if channels.has_alpha() {
         file.write_tag(Tag::ExtraSamples, ExtraSamples::UnassociatedAlpha.to_u16())?;
     }
-    // Baseline readers want a resolution; none is known that would still be true.
-    file.write_tag(Tag::ResolutionUnit, ResolutionUnit::None.to_u16())?;
-    file.write_tag(Tag::XResolution, Rational { n: 1, d: 1 })?;
-    file.write_tag(Tag::YResolution, Rational { n: 1, d: 1 })?;
+    // Baseline readers want a resolution, also where none is known.
+    let unknown = ([(1, 1); 2], ResolutionUnit::None.to_u16());
+    let density = spec.metadata.notes.density;
+    let ([across, down], unit) = density.map_or(unknown, Density::tiff);
+    file.write_tag(Tag::ResolutionUnit, unit)?;
+    file.write_tag(
+        Tag::XResolution,
+        Rational {
+            n: across.0,
+            d: across.1,
+        },
+    )?;
+    file.write_tag(Tag::YResolution, Rational { n: down.0, d: down.1 })?;
     file.write_tag(Tag::StripOffsets, K::convert_slice(&strips.offsets))?;
     file.write_tag(Tag::StripByteCounts, K::convert_slice(&strips.byte_counts))?;
     Ok(())

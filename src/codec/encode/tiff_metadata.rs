@@ -1,4 +1,5 @@
-//! Owns the metadata of a TIFF that is being written: EXIF at the beginning of the file, profile, XMP and IPTC behind
+//! Owns the metadata of a TIFF that is being written: EXIF at the beginning of the file, profile, XMP,
+//! IPTC and Photoshop's resources behind
 //! the picture. Never touches a sample.
 
 use tiff::decoder::ifd::Entry;
@@ -13,6 +14,7 @@ use crate::codec::metadata::Carried;
 
 const IPTC: u16 = 33_723;
 const XMP: u16 = 700;
+const PHOTOSHOP: u16 = 34_377;
 
 /// Resolution and its unit: they belong together.
 const RESOLUTION: [u16; 3] = [282, 283, 296];
@@ -87,7 +89,14 @@ pub(super) fn end<K: TiffKind>(
         records.resize(records.len().next_multiple_of(4), 0);
         records
     });
-    write(file, Tag::from_u16_exhaustive(IPTC), Type::LONG, iptc.as_deref())
+    write(file, Tag::from_u16_exhaustive(IPTC), Type::LONG, iptc.as_deref())?;
+    let resources = &metadata.notes.resources;
+    write(
+        file,
+        Tag::from_u16_exhaustive(PHOTOSHOP),
+        Type::BYTE,
+        (!resources.is_empty()).then_some(resources),
+    )
 }
 
 fn write<K: TiffKind>(

@@ -79,9 +79,6 @@ const RIFF_HEADER_BYTES: usize = 12;
 /// Writes libwebp's file as it is, or its chunks with profile and EXIF in the order that the format demands.
 fn write(out: &mut Output, coded: &[u8], size: Size, metadata: &Carried) -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
-    if metadata.iptc.is_some() {
-        warnings.push("webp: IPTC was not carried: the format has no place for it".to_owned());
-    }
     if [&metadata.icc, &metadata.exif, &metadata.xmp]
         .iter()
         .all(|part| part.is_none())

@@ -2,15 +2,20 @@
 
 use std::fs::File;
 
-use super::{Found, IPTC_BYTES_MAX, bytes, photoshop};
+use super::{Found, bytes};
+use crate::codec::density::{Density, Length};
+use crate::codec::notes::RESOURCE_BYTES_MAX;
 use crate::codec::outline::{Flaw, Outline, Stream};
 use crate::codec::xmp::{self, XMP_BYTES_MAX};
 
+const APP0: u8 = 0xE0;
 const APP1: u8 = 0xE1;
 const APP2: u8 = 0xE2;
 const APP11: u8 = 0xEB;
 const APP13: u8 = 0xED;
+const COM: u8 = 0xFE;
 
+const JFIF: &[u8] = b"JFIF\0";
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 const EXTENDED: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
 const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
@@ -20,6 +25,9 @@ const CREDENTIALS: &[u8] = b"jumb";
 
 /// Parts of an extended packet that are remembered: enough for the largest, in parts of 64 kB.
 const PARTS_MAX: usize = XMP_BYTES_MAX / 65_000 + 1;
+
+/// Bytes of resources, thumbnails and IPTC among them.
+const PHOTOSHOP_BYTES_MAX: usize = 2 * RESOURCE_BYTES_MAX;
 
 /// Read after the picture: what Samsung puts before a video has less.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -48,9 +56,7 @@ pub(super) fn gather(stream: &mut Stream<&File>, outline: &Outline, found: &mut 
     let mut held = Held::default();
     let walked = walk(stream, outline.header_end.unwrap_or(0), &mut held, found);
     extend(stream, &held.parts, found);
-    if let Some(records) = photoshop::iptc(&held.photoshop) {
-        found.take_iptc(records.to_vec());
-    }
+    found.take_photoshop(&held.photoshop);
     let video = video_behind(stream, outline).unwrap_or(false);
     let said = found
         .xmp
@@ -88,7 +94,7 @@ fn walk(stream: &mut Stream<&File>, end: u64, held: &mut Held, found: &mut Found
         if segment_end > end || length < 2 {
             return Ok(());
         }
-        if matches!(marker, APP1 | APP2 | APP11 | APP13) {
+        if matches!(marker, APP0 | APP1 | APP2 | APP11 | APP13 | COM) {
             // At most 64 kB; the limit is the format's.
             let data = bytes(stream, length - 2, usize::from(u16::MAX))?.unwrap_or_default();
             segment(marker, &data, begin + 2, held, found);
@@ -99,6 +105,11 @@ fn walk(stream: &mut Stream<&File>, end: u64, held: &mut Held, found: &mut Found
 
 fn segment(marker: u8, data: &[u8], at: u64, held: &mut Held, found: &mut Found) {
     match marker {
+        APP0 => {
+            let said = data.strip_prefix(JFIF).and_then(resolution);
+            found.notes.density = found.notes.density.or(said);
+        }
+        COM => found.take_comment(data.to_vec(), true),
         APP1 => {
             if let Some(packet) = data.strip_prefix(XMP) {
                 found.take_xmp(packet.to_vec());
@@ -115,13 +126,28 @@ fn segment(marker: u8, data: &[u8], at: u64, held: &mut Held, found: &mut Found)
         }
         APP11 => held.credentials |= data.windows(4).take(64).any(|window| window == CREDENTIALS),
         _ => {
-            if let Some(resources) = data.strip_prefix(PHOTOSHOP)
-                && held.photoshop.len() + resources.len() <= 2 * IPTC_BYTES_MAX
-            {
-                held.photoshop.extend_from_slice(resources);
+            if let Some(resources) = data.strip_prefix(PHOTOSHOP) {
+                if held.photoshop.len() + resources.len() <= PHOTOSHOP_BYTES_MAX {
+                    held.photoshop.extend_from_slice(resources);
+                } else {
+                    found.warn("Photoshop's resources are too large, and a part of them is not carried over");
+                }
             }
         }
     }
+}
+
+/// What JFIF says behind its name: a version, a unit, two numbers.
+fn resolution(jfif: &[u8]) -> Option<Density> {
+    let [_, _, unit, numbers @ ..] = jfif.first_chunk::<7>()?;
+    let unit = match unit {
+        0 => Length::None,
+        1 => Length::Inch,
+        2 => Length::Centimetre,
+        _ => return None,
+    };
+    let [across, down] = [[numbers[0], numbers[1]], [numbers[2], numbers[3]]].map(u16::from_be_bytes);
+    Density::new((across.into(), 1), (down.into(), 1), unit)
 }
 
 impl Part {

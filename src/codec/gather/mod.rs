@@ -1,7 +1,9 @@
-//! Owns finding a source's metadata that its decoder does not give: XMP, IPTC, EXIF where a format hides it, and
-//! what else lies in the file beside its picture. Never fails a picture: what is damaged is left out with a word.
+//! Owns finding a source's metadata that its decoder does not give: XMP, IPTC, EXIF where a format hides it, comments,
+//! texts, resolution, and what else lies in the file beside its picture. Never fails a picture: what is damaged is left out with a word.
 
 mod beside;
+mod bmp;
+mod gif;
 mod jpeg;
 mod photoshop;
 mod png;
@@ -12,6 +14,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::layout::SourceFormat;
+use super::notes::{COMMENT_BYTES_MAX, COMMENTS_MAX, Notes, RESOURCE_BYTES_MAX, resources};
 use super::outline::{Flaw, Outline, Stream};
 use super::xmp;
 
@@ -34,6 +37,7 @@ pub(super) struct Found {
     pub(super) exif: Option<Vec<u8>>,
     pub(super) xmp: Option<Vec<u8>>,
     pub(super) iptc: Option<Vec<u8>>,
+    pub(super) notes: Notes,
     pub(super) warnings: Vec<String>,
 }
 
@@ -64,6 +68,35 @@ impl Found {
             self.warn("the IPTC records are damaged and are not carried over");
         }
     }
+
+    /// Takes Photoshop's resources, of which IPTC is one: the first block counts.
+    fn take_photoshop(&mut self, block: &[u8]) {
+        if let Some(records) = photoshop::iptc(block).filter(|_| self.iptc.is_none()) {
+            self.take_iptc(records.to_vec());
+        }
+        let kept = resources::kept(block);
+        if kept.len() > RESOURCE_BYTES_MAX {
+            self.warn(format!(
+                "Photoshop's resources have {} bytes and are not carried over; at most {RESOURCE_BYTES_MAX} are",
+                kept.len()
+            ));
+        } else if self.notes.resources.is_empty() {
+            self.notes.resources = kept;
+        }
+    }
+
+    /// Takes a comment, unless it is known to lack something or there are too many already.
+    fn take_comment(&mut self, comment: Vec<u8>, is_whole: bool) {
+        let held: usize = self.notes.comments.iter().map(Vec::len).sum();
+        if !is_whole || held + comment.len() > COMMENT_BYTES_MAX || self.notes.comments.len() == COMMENTS_MAX
+        {
+            self.warn(format!(
+                "a comment was not carried: of more than {COMMENTS_MAX}, or of more than {COMMENT_BYTES_MAX} bytes"
+            ));
+        } else if !comment.is_empty() {
+            self.notes.comments.push(comment);
+        }
+    }
 }
 
 /// Looks through a file that was accepted. `exif` is what its decoder gave.
@@ -84,6 +117,8 @@ pub(super) fn gather(
         SourceFormat::Png => png::gather(&mut stream, &mut found),
         SourceFormat::Webp => webp::gather(&mut stream, &mut found),
         SourceFormat::Tiff => tiff::gather(&mut stream, &mut found),
+        SourceFormat::Gif => gif::gather(&mut stream, &mut found),
+        SourceFormat::Bmp => bmp::gather(&mut stream, &mut found),
         _ => Ok(()),
     };
     if let Some(exif) = exif.or(found.exif.as_deref()) {

@@ -1,32 +1,16 @@
-//! Owns Photoshop's blocks of resources, in which IPTC travels. Never reads another resource.
+//! Owns IPTC as it is found: records in Photoshop's resources or bare, and the zeros behind them. Never reads a record.
+
+use crate::codec::notes::resources;
 
 /// Begins every record of IPTC.
 pub(super) const RECORD: u8 = 0x1c;
-
-/// Begins a resource.
-const SIGNATURE: &[u8] = b"8BIM";
-
-const IPTC: [u8; 2] = [0x04, 0x04];
 
 /// The records in a block of resources, or the records themselves where nothing was wrapped around them.
 pub(super) fn iptc(block: &[u8]) -> Option<&[u8]> {
     if block.first() == Some(&RECORD) {
         return Some(block);
     }
-    let mut rest = block;
-    while let Some(resource) = rest.strip_prefix(SIGNATURE) {
-        let id = resource.get(..2)?;
-        // A name with its length, then the length of the data; each padded to an even number.
-        let name = (usize::from(*resource.get(2)?) + 1).next_multiple_of(2);
-        let data = resource.get(2 + name..)?;
-        let length = u32::from_be_bytes(*data.first_chunk()?) as usize;
-        let data = data.get(4..)?;
-        if id == IPTC {
-            return data.get(..length);
-        }
-        rest = data.get(length.checked_next_multiple_of(2)?..)?;
-    }
-    None
+    resources::iptc(block)
 }
 
 /// Records without the zeros that fill them up to whole numbers.
@@ -65,16 +49,10 @@ mod tests {
     }
 
     #[test]
-    fn records_are_found_among_other_resources_and_a_wrong_length_ends_the_search() {
-        let mut block = b"8BIM\x03\xed\x03dpi\0\0\0\x03abc\0".to_vec();
-        assert_eq!(iptc(&block), None);
-        block.extend(b"8BIM\x04\x04\0\0\0\0\0\x05\x1c\x02\x05\0\0\0");
-        assert_eq!(iptc(&block), Some(&b"\x1c\x02\x05\0\0"[..]));
-        assert_eq!(iptc(b"\x1c\x02\x05\0\0"), Some(&b"\x1c\x02\x05\0\0"[..]));
-        for length in 0..block.len() {
-            let _ = iptc(&block[..length]);
-        }
-        assert_eq!(iptc(b"8BIM\x04\x04\0\0\xff\xff\xff\xff"), None);
-        assert_eq!(iptc(b"8BIM\x03\xed\0\0\xff\xff\xff\xff\0"), None);
+    fn records_are_found_bare_and_in_a_resource() {
+        let records = &b"\x1c\x02\x05\0\0"[..];
+        assert_eq!(iptc(records), Some(records));
+        assert_eq!(iptc(&resources::of_iptc(records)), Some(records));
+        assert_eq!(iptc(b"8BIM"), None);
     }
 }

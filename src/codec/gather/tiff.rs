@@ -53,9 +53,7 @@ pub(super) fn gather(stream: &mut Stream<&File>, found: &mut Found) -> Result<()
             }
             PHOTOSHOP => {
                 let block = reader.value(entry, 2 * XMP_BYTES_MAX)?.unwrap_or_default();
-                if let Some(records) = photoshop::iptc(&block).filter(|_| found.iptc.is_none()) {
-                    found.take_iptc(records.to_vec());
-                }
+                found.take_photoshop(&block);
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! Owns XMP packets: made true for a result, signed, joined and split. Changes what must change and leaves every
 //! other byte where it was. Reads hostile text: what is no XML with namespaces is refused, never repaired.
 
+mod add;
 mod name;
 mod parts;
 mod scan;
@@ -12,6 +13,7 @@ use super::exif_patch::Place;
 use super::turn::Turn;
 use crate::report::RenderReport;
 use crate::size::Size;
+pub(super) use add::{Form, Granted, Property, Wish, add};
 use name::{EVENT, EXIF, NOTE, Payload, RDF, REGIONS, XMP, XMP_MM};
 pub(super) use parts::{Extended, join, split};
 use scan::{Attribute, Document, Node};
@@ -165,6 +167,11 @@ pub fn patch(packet: &[u8], turn: Turn, place: Place) -> Result<Vec<u8>, Malform
     Ok(apply(document.text, edits))
 }
 
+/// Whether words of another format name coordinates, as properties that go with the place are named.
+pub(super) fn names_a_place(words: &str) -> bool {
+    name::is_place("", words)
+}
+
 /// Changes a property that is an element.
 fn patch_property(document: &Document<'_>, index: usize, turn: Turn, edits: &mut Edits) {
     let node = &document.nodes[index];
@@ -218,15 +225,12 @@ fn turn_subject(document: &Document<'_>, index: usize, turn: Turn, edits: &mut E
 /// [`Malformed`].
 pub fn sign(packet: Option<&[u8]>, provenance: &Provenance) -> Result<Vec<u8>, Malformed> {
     let tool = escaped(&provenance.tool);
-    let fresh;
+    let new;
     let packet = match packet {
         Some(packet) => packet,
         None => {
-            fresh = format!(
-                "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n<x:xmpmeta xmlns:x=\"adobe:ns:meta/\" \
-                 x:xmptk=\"{tool}\"><rdf:RDF xmlns:rdf=\"{RDF}\"></rdf:RDF></x:xmpmeta>\n<?xpacket end=\"w\"?>"
-            );
-            fresh.as_bytes()
+            new = fresh(&tool);
+            new.as_bytes()
         }
     };
     let document = Document::parse(packet)?;
@@ -290,6 +294,14 @@ pub fn sign(packet: Option<&[u8]>, provenance: &Provenance) -> Result<Vec<u8>, M
     Ok(apply(document.text, edits))
 }
 
+/// A packet that says nothing yet; `tool` is escaped.
+fn fresh(tool: &str) -> String {
+    format!(
+        "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n<x:xmpmeta xmlns:x=\"adobe:ns:meta/\" \
+         x:xmptk=\"{tool}\"><rdf:RDF xmlns:rdf=\"{RDF}\"></rdf:RDF></x:xmpmeta>\n<?xpacket end=\"w\"?>"
+    )
+}
+
 /// Where the tool's name stands.
 fn creator_tool(document: &Document<'_>) -> Option<Range<usize>> {
     document.descriptions().find_map(|(index, node)| {
@@ -350,7 +362,9 @@ fn escaped(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            c if c.is_control() => escaped.push(' '),
+            '\n' | '\t' => escaped.push(c),
+            // XML has no other control characters, and not these two.
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push(' '),
             c => escaped.push(c),
         }
     }

@@ -9,6 +9,8 @@ pub(super) const EVENT: &str = "http://ns.adobe.com/xap/1.0/sType/ResourceEvent#
 pub(super) const NOTE: &str = "http://ns.adobe.com/xmp/note/";
 pub(super) const EXIF: &str = "http://ns.adobe.com/exif/1.0/";
 pub(super) const REGIONS: &str = "http://www.metadataworkinggroup.com/schemas/regions/";
+pub(super) const DC: &str = "http://purl.org/dc/elements/1.1/";
+pub(super) const PHOTOSHOP: &str = "http://ns.adobe.com/photoshop/1.0/";
 /// Stands for the declaration of namespaces; no packet can bind it.
 pub(super) const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 

@@ -229,3 +229,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn properties_are_added_once_and_what_is_there_is_not_touched() {
+    let wish = |property, values: &[&str]| Wish {
+        property,
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+    };
+    let title = Property::dc("title", Form::Alternatives);
+    let subject = Property::dc("subject", Form::Bag);
+    let tool = Property::CREATOR_TOOL;
+    // The packet has a title and a tool, in both forms.
+    let wishes = [
+        wish(title, &["Ein Haus"]),
+        wish(title, &["Another"]),
+        wish(tool, &["Camera & Co"]),
+        wish(subject, &["a<b", "zwei\u{1}\nZeilen"]),
+        wish(subject, &["other"]),
+        wish(Property::photoshop("City", Form::Plain), &["one", "two"]),
+    ];
+    let (packet, granted) = add(Some(&rich()), &wishes).unwrap();
+    use Granted::{No, Yes};
+    assert_eq!(granted, [Yes, No, Yes, Yes, No, Yes]);
+    let packet = text(packet.unwrap());
+    assert!(said(packet.as_bytes()).is_ok());
+    let added = "<rdf:Description xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\" \
+        xmlns:dc=\"http://purl.org/dc/elements/1.1/\" xmlns:photoshop=\"http://ns.adobe.com/photoshop/1.0/\" \
+        rdf:about=\"\"><dc:subject><rdf:Bag><rdf:li>a&lt;b</rdf:li><rdf:li>zwei \nZeilen</rdf:li></rdf:Bag></dc:subject>\
+        <photoshop:City>one; two</photoshop:City></rdf:Description>";
+    assert_eq!(packet.replace(added, ""), text(rich()));
+
+    let many = vec![""; 1025];
+    let long = "x".repeat(65_537);
+    let too_much = [
+        wish(subject, &many),
+        wish(subject, &[&long]),
+        wish(title, &[&long]),
+    ];
+    assert_eq!(add(Some(&rich()), &too_much).unwrap(), (None, vec![No; 3]));
+
+    let (new, granted) = add(None, &[wish(title, &["new"])]).unwrap();
+    assert_eq!(granted, [Yes]);
+    assert!(said(&new.unwrap()).is_ok());
+    assert_eq!(add(Some(&rich()), &wishes[..3]).unwrap().0, None);
+    assert_eq!(add(None, &[]).unwrap(), (None, Vec::new()));
+    assert_eq!(add(Some(b"no packet"), &[]), Err(Malformed));
+}

@@ -120,6 +120,7 @@ fn pages_of_a_tiff_have_their_own_size_samples_and_profile() {
         layout: PixelLayout { channels, depth },
         orientation: 1,
         icc,
+        density: None,
     })
     .collect();
     let mut spec = spec(ResultFormat::Tiff, first, Size::new(211, 90));

@@ -5,6 +5,7 @@ use std::io::{Read, Seek};
 use super::super::stream::Stream;
 use super::super::{Flaw, Outline};
 use super::{Dialect, Entry};
+use crate::codec::density::Density;
 use crate::codec::raw::{Alpha, Ink, Model, RawLayout, Sample};
 use crate::size::Size;
 
@@ -19,6 +20,9 @@ const MOST_PROFILE_BYTES: u64 = 32 << 20;
 
 /// Most bytes of the tables that JPEGs of a page share: four of quantisation, eight of Huffman.
 const MOST_JPEG_TABLE_BYTES: u64 = 64 << 10;
+
+/// Two numbers of 32 bits.
+const FRACTION_BYTES: u64 = 8;
 
 /// The decoder of CCITT faxes keeps changes of colour in two bytes each, of three lines.
 const FAX_LINE_BYTES: u64 = 64;
@@ -81,6 +85,8 @@ pub(in crate::codec) struct Page {
     pub(in crate::codec) lengths: Option<Entry>,
     jpeg_tables: Option<Entry>,
     icc: Option<Entry>,
+    resolution: [Option<Entry>; 2],
+    resolution_unit: u64,
     pub(super) has_sub_pictures: bool,
     pub(super) is_dng: bool,
 }
@@ -114,6 +120,8 @@ impl Page {
             lengths: None,
             jpeg_tables: None,
             icc: None,
+            resolution: [None; 2],
+            resolution_unit: 2,
             has_sub_pictures: false,
             is_dng: false,
         }
@@ -140,6 +148,7 @@ impl Page {
                 278 => &mut page.rows_per_strip,
                 284 => &mut page.planar,
                 292 => &mut page.fax_options,
+                296 => &mut page.resolution_unit,
                 317 => &mut page.predictor,
                 322 => &mut page.tile_width,
                 323 => &mut page.tile_height,
@@ -150,6 +159,8 @@ impl Page {
                     match other {
                         273 | 324 => page.offsets = Some(*entry),
                         279 | 325 => page.lengths = Some(*entry),
+                        282 => page.resolution[0] = Some(*entry),
+                        283 => page.resolution[1] = Some(*entry),
                         320 => palette = Some(*entry),
                         330 => page.has_sub_pictures = true,
                         347 => page.jpeg_tables = Some(*entry),
@@ -200,6 +211,19 @@ impl Page {
     /// The ICC profile.
     pub(in crate::codec) fn icc<R: Read + Seek>(&self, stream: &mut Stream<R>) -> Option<Vec<u8>> {
         self.dialect.bytes(stream, &self.icc?, MOST_PROFILE_BYTES).ok()
+    }
+
+    /// Pixels in a unit of length.
+    pub(in crate::codec) fn density<R: Read + Seek>(&self, stream: &mut Stream<R>) -> Option<Density> {
+        let mut fraction = |entry: Option<Entry>| {
+            let bytes = self.dialect.bytes(stream, &entry?, FRACTION_BYTES).ok()?;
+            let halves = bytes.as_chunks::<4>().0;
+            let [above, below] = <[[u8; 4]; 2]>::try_from(halves).ok()?;
+            // Four bytes each.
+            Some([above, below].map(|half| self.dialect.value(&half) as u32).into())
+        };
+        let [across, down] = self.resolution.map(&mut fraction);
+        Density::of_tiff(across?, down?, Some(self.resolution_unit))
     }
 
     /// The tables that the JPEGs of this page share.
