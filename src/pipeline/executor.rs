@@ -14,6 +14,7 @@ use super::PipelineError;
 use crate::clock::SharedClock;
 use crate::config::Recipe;
 use crate::inference::{Catalogue, InferenceError, Place, Profile, SessionSettings, SkippedProvider};
+use crate::machine::nvidia::{self, FreeMemory};
 use crate::progress::{Cancel, Progress};
 use crate::report::RenderReport;
 use crate::tiling::Speed;
@@ -202,9 +203,23 @@ impl Executor {
     /// # Errors
     /// If the system grants no thread.
     pub fn start(settings: ExecutorSettings, clock: SharedClock) -> std::io::Result<Self> {
+        Self::start_on(settings, clock, Arc::new(nvidia::free_bytes))
+    }
+
+    /// As [`Executor::start`], on devices of which somebody else says what is free.
+    ///
+    /// # Errors
+    /// If the system grants no thread.
+    pub fn start_on(
+        settings: ExecutorSettings,
+        clock: SharedClock,
+        free_memory: FreeMemory,
+    ) -> std::io::Result<Self> {
         let name = format!("executor-{}", settings.session.device_id);
         let idle_after = settings.unload_after;
-        Self::start_with(name, idle_after, move |facts| Device::new(settings, clock, facts))
+        Self::start_with(name, idle_after, move |facts| {
+            Device::new(settings, clock, facts, free_memory)
+        })
     }
 
     /// Starts a thread that has its tasks done by what `make` makes on it: a session is the thread's that opened it
