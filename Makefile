@@ -25,7 +25,7 @@ help: ## this list
 	@echo
 	@echo 'PREFIX (/usr/local), DESTDIR, CARGO and CARGO_TARGET_DIR are heeded.'
 
-runtime: ## fetch ONNX Runtime into runtime/ (nothing to do if it is there, or with ORT_DYLIB_PATH)
+runtime: ## fetch ONNX Runtime into runtime/ (what is there stays: scripts/fetch-runtime --help for GPUs)
 	@scripts/fetch-runtime
 
 # A binary finds ONNX Runtime in `runtime/` beside itself; this puts it beside the ones that cargo builds.
@@ -64,10 +64,13 @@ bench: link-runtime ## all figures: speed, tiles, memory, ledger, intake (QUICK=
 test-photos: link-runtime ## photos before exiftool and libvips (libimage-exiftool-perl, libvips-tools)
 	$(CARGO) test --release --locked --test photos -- --include-ignored
 
-test-gpu: link-runtime ## CUDA beside the processor; needs an NVIDIA GPU, CUDA 13, cuDNN 9 and ORT_DYLIB_PATH
-	@[ -e /dev/nvidiactl ] || { echo 'make test-gpu: there is no NVIDIA device (/dev/nvidiactl) here; run it on a machine with one' >&2; exit 1; }
-	@[ -n "$$ORT_DYLIB_PATH" ] || { echo 'make test-gpu: set ORT_DYLIB_PATH to the libonnxruntime.so of a GPU build; the one in runtime/ is for processors' >&2; exit 1; }
-	$(CARGO) test --locked --test gpu -- --ignored
+# Not runtime/, which is whatever somebody chose for this machine.
+GPU_RUNTIME := $(CURDIR)/runtime-gpu
+
+test-gpu: ## CUDA beside the processor, on an NVIDIA GPU with driver 580 or later (fetches CUDA, 1.2 GB, or ORT_DYLIB_PATH)
+	@[ -e /dev/nvidiactl ] || [ -e /dev/dxg ] || { echo 'make test-gpu: there is no NVIDIA GPU here (no /dev/nvidiactl), so nothing was tested; run it on a machine with one, in a container with --gpus all' >&2; exit 1; }
+	@[ -n "$$ORT_DYLIB_PATH" ] || scripts/fetch-runtime --cuda $(GPU_RUNTIME)
+	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(GPU_RUNTIME)/libonnxruntime.so}" $(CARGO) test --locked --test gpu -- --ignored
 
 fmt: ## format the code
 	$(CARGO) fmt
@@ -108,10 +111,14 @@ install: ## install binary, ONNX Runtime, service, man page, completions (after 
 	@[ -x $(BIN) ] || { echo 'make install: $(BIN) is missing; run make build first' >&2; exit 1; }
 	@[ -e runtime/libonnxruntime.so ] || echo 'make install: runtime/ is empty, so ONNX Runtime is not installed; the service needs ORT_DYLIB_PATH or [runtime] library' >&2
 	$(INSTALL) -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/upscaled
+	@# The library last: what it loads is beside it by then.
 	if [ -e runtime/libonnxruntime.so ]; then \
 		$(INSTALL) -d $(DESTDIR)$(LIB_DIR)/runtime && \
-		$(INSTALL) -m 644 runtime/STAMP runtime/LICENSE runtime/ThirdPartyNotices.txt $(DESTDIR)$(LIB_DIR)/runtime/ && \
-		$(INSTALL) -m 755 runtime/libonnxruntime.so.* $(DESTDIR)$(LIB_DIR)/runtime/ && \
+		for file in runtime/*; do \
+			[ ! -L $$file ] || continue; \
+			case $$file in *.so*) mode=755 ;; *) mode=644 ;; esac; \
+			$(INSTALL) -m $$mode $$file $(DESTDIR)$(LIB_DIR)/runtime/ || exit 1; \
+		done && \
 		cp -Pf runtime/libonnxruntime.so $(DESTDIR)$(LIB_DIR)/runtime/; \
 	fi
 	$(INSTALL) -d $(DESTDIR)$(UNIT_DIR)

@@ -1,10 +1,10 @@
-//! Owns what the machine says of its memory: how much there is, how much is free now, on the host and on NVIDIA's
-//! devices; and gives back what is no longer needed. Never decides what may be used of it.
+//! Owns what the machine says of its memory: how much there is, how much is free now, on the host and (in [`nvidia`]) on
+//! NVIDIA's devices; and gives back what is no longer needed. Never decides what may be used of it.
+
+pub mod nvidia;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use nvml_wrapper::Nvml;
 
 /// Bytes of memory that this process may use at all: the machine's, or less where a control group says so.
 pub fn total_memory_bytes() -> u64 {
@@ -70,16 +70,6 @@ fn code_of(maps: &str, file: &Path) -> Vec<(usize, usize)> {
         (end > start).then(|| (start, end - start))
     };
     maps.lines().filter_map(mapping).collect()
-}
-
-/// Bytes that are free now on the NVIDIA device with this number, other programs' use taken off; `None` without a
-/// driver. The numbers are those of the bus; CUDA's agree where `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`, and where all
-/// devices are alike.
-pub fn nvidia_free_bytes(device_id: u32) -> Option<u64> {
-    // Opened for each question: the driver may be replaced while a service runs, and a question a picture is cheap.
-    let nvml = Nvml::init().ok()?;
-    let memory = nvml.device_by_index(device_id).ok()?.memory_info().ok()?;
-    Some(memory.free)
 }
 
 fn meminfo(key: &str) -> Option<u64> {

@@ -88,6 +88,11 @@ const HOMES: &[(&[&str], &[&str], &str)] = &[
         "metrics and health are answered in one place, under its limits",
     ),
     (
+        &["nvml_wrapper"],
+        &["machine/nvidia.rs"],
+        "the driver is asked in one place, which a test may take",
+    ),
+    (
         &["sd_notify"],
         &["service/watchdog.rs"],
         "what systemd is told is one module's",

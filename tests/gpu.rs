@@ -1,6 +1,6 @@
 //! Protects what only a machine with an NVIDIA GPU can show: CUDA gives the processor's pixels, and keeps its
-//! budget. `make test-gpu` runs it, with `ORT_DYLIB_PATH` naming a GPU build of ONNX Runtime; everywhere else it
-//! is compiled, so that it does not rot.
+//! budget. `make test-gpu` runs it, with a GPU build of ONNX Runtime and CUDA's libraries that it fetches; everywhere else
+//! it is compiled, so that it does not rot.
 
 mod support;
 

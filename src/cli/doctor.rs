@@ -2,6 +2,7 @@
 //! remedy. Leaves nothing behind and changes nothing.
 
 mod device;
+mod gpu;
 mod places;
 mod told;
 mod watch;

@@ -9,14 +9,21 @@ use ort::logging::LogLevel;
 /// Where a package puts the script that fetches the library.
 const INSTALLED_FETCHER: &str = "/usr/lib/upscaled/fetch-runtime";
 
-/// The command that installs what is missing: the installed one, or that of the sources.
-pub fn remedy() -> String {
-    let fetch = if Path::new(INSTALLED_FETCHER).is_file() {
+/// The script that fetches the library: the installed one, or that of the sources.
+pub fn fetcher() -> String {
+    if Path::new(INSTALLED_FETCHER).is_file() {
         format!("sudo {INSTALLED_FETCHER}")
     } else {
         "scripts/fetch-runtime".to_owned()
-    };
-    format!("run {fetch}, or point ORT_DYLIB_PATH to a libonnxruntime.so")
+    }
+}
+
+/// The command that installs what is missing.
+pub fn remedy() -> String {
+    format!(
+        "run {}, or point ORT_DYLIB_PATH to a libonnxruntime.so",
+        fetcher()
+    )
 }
 
 /// File name under which the library is looked for.

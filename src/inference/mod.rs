@@ -11,6 +11,7 @@ pub mod learned;
 pub mod library;
 pub mod measure;
 pub mod onnx;
+pub mod preload;
 pub mod probe;
 pub mod profile;
 pub mod profile_store;

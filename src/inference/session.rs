@@ -12,6 +12,7 @@ use super::arena::{self, CpuArena};
 use super::card::{Model, ModelCard};
 use super::classify::classify;
 use super::library::Runtime;
+use super::preload;
 use super::profile::Profile;
 use super::providers::{self, ProviderSettings, SkippedProvider};
 use super::staging::Staging;
@@ -195,7 +196,10 @@ impl OrtUpscaler {
         };
         match self.place.provider {
             Provider::Cpu => Ok(builder.with_env_allocators()?),
-            provider => Ok(builder.with_execution_providers(providers::registrations(provider, &settings))?),
+            provider => {
+                preload::beside(&self.runtime.path, provider);
+                Ok(builder.with_execution_providers(providers::registrations(provider, &settings))?)
+            }
         }
     }
 

@@ -15,7 +15,8 @@ use crate::budget::Budget;
 use crate::clock::SharedClock;
 use crate::config::Recipe;
 use crate::inference::{Catalogue, InferenceError, Place, Profile, SessionSettings, SkippedProvider};
-use crate::machine;
+use crate::machine::nvidia::{self, FreeMemory};
+use crate::machine::total_memory_bytes;
 use crate::progress::{Cancel, Progress};
 use crate::report::RenderReport;
 use crate::tiling::Speed;
@@ -47,7 +48,7 @@ impl ExecutorSettings {
     pub fn host_budget(&self) -> Arc<Budget> {
         Budget::new(
             self.host_bytes
-                .unwrap_or_else(|| machine::total_memory_bytes() / 4),
+                .unwrap_or_else(|| total_memory_bytes() / 4),
         )
     }
 }
@@ -218,10 +219,23 @@ impl Executor {
     /// # Errors
     /// If the system grants no thread.
     pub fn start(settings: ExecutorSettings, host: Arc<Budget>, clock: SharedClock) -> std::io::Result<Self> {
+        Self::start_on(settings, host, clock, Arc::new(nvidia::free_bytes))
+    }
+
+    /// As [`Executor::start`], on devices of which somebody else says what is free.
+    ///
+    /// # Errors
+    /// If the system grants no thread.
+    pub fn start_on(
+        settings: ExecutorSettings,
+        host: Arc<Budget>,
+        clock: SharedClock,
+        free_memory: FreeMemory,
+    ) -> std::io::Result<Self> {
         let name = format!("executor-{}", settings.session.device_id);
         let idle_after = settings.unload_after;
         Self::start_with(name, idle_after, move |facts| {
-            Device::new(settings, host, clock, facts)
+            Device::new(settings, host, clock, facts, free_memory)
         })
     }
 

@@ -37,9 +37,9 @@ const DEVICES: [&str; 5] = [
     "/dev/urandom",
 ];
 
-/// Beginnings of the names of graphics cards' devices. Not all of `/dev`: a service of root would have the disks. A card
+/// Beginnings of the names of graphics cards' devices, and of Intel's for neural networks. Not all of `/dev`: a service of root would have the disks. A card
 /// whose driver comes later is seen by the next start, as without a sandbox: CUDA looks once in a process.
-const CARDS: [&str; 4] = ["nvidia", "nvhost", "nvmap", "dxg"];
+const CARDS: [&str; 6] = ["nvidia", "nvhost", "nvmap", "dxg", "dri", "accel"];
 
 /// How a need is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,9 +191,15 @@ fn beside(library: &Path) -> Vec<Need> {
     };
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries
-        .filter(|entry| entry.file_name().as_bytes().starts_with(b"libonnxruntime"))
+        .filter(|entry| is_library(&entry.file_name()))
         .map(|entry| Need::new("[runtime] library", entry.path(), Access::Read, Kind::Replaced))
         .collect()
+}
+
+/// Of ONNX Runtime, and of CUDA and TensorRT, which its script puts beside it.
+fn is_library(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("lib") && name.contains(".so")
 }
 
 /// What every process needs of the system, and CUDA beyond that.

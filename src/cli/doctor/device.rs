@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::daemon_catalogue;
 use super::super::out::complain;
-use super::Check;
+use super::{Check, gpu};
 use crate::config::{Config, Provider};
 use crate::inference::library::remedy;
 use crate::inference::{
@@ -48,6 +48,11 @@ pub fn check(config: &Config) -> Found {
         "runtime",
         format!("ONNX Runtime {}, {}", runtime.version(), runtime.path.display()),
     )];
+    let facts = gpu::gather::facts(
+        &runtime.path,
+        config.runtime.device_ids.first().copied().unwrap_or(0),
+    );
+    checks.extend(gpu::card(&facts));
     let mut usable: Vec<(Provider, OrtUpscaler)> = Vec::new();
     let catalogue = Arc::new(daemon_catalogue(config).with_notice(|text| complain(text)));
     let model = model(config, &catalogue);
@@ -61,7 +66,7 @@ pub fn check(config: &Config) -> Found {
                 provider,
             ) {
                 Ok(upscaler) => usable.push((provider, upscaler)),
-                Err(skipped) => missing.push(skipped),
+                Err(skipped) => missing.push(understood(skipped, &facts)),
             },
             Err(_) => break,
         }
@@ -114,6 +119,17 @@ fn open(
             provider,
             reason: error.to_string(),
         }),
+    }
+}
+
+/// The reason in words that name the remedy, where one can be seen; else the library's own.
+fn understood(skipped: SkippedProvider, facts: &gpu::Facts) -> SkippedProvider {
+    match gpu::problem(skipped.provider.as_str(), facts) {
+        Some(found) => SkippedProvider {
+            reason: format!("{}; {}", found.detail, found.remedy),
+            ..skipped
+        },
+        None => skipped,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::inference::{
     InferenceError, Lanes, Model, OrtUpscaler, Profile, Runtime, SkippedProvider, Upscaler,
 };
 use crate::inference::{measure, providers};
-use crate::machine;
+use crate::machine::{self, nvidia::FreeMemory};
 use crate::pipeline::{PipelineError, Render, render};
 use crate::progress::Cancel;
 use crate::report::RenderReport;
@@ -26,6 +26,7 @@ use crate::tiling::Speed;
 pub(super) struct Device {
     settings: ExecutorSettings,
     clock: SharedClock,
+    free_memory: FreeMemory,
     host: Arc<Budget>,
     facts: SharedFacts,
     profiles: ProfileStore,
@@ -57,6 +58,7 @@ impl Device {
         host: Arc<Budget>,
         clock: SharedClock,
         facts: SharedFacts,
+        free_memory: FreeMemory,
     ) -> Self {
         facts.update(|facts| facts.host_bytes = host.total_bytes());
         let dirs = profile_dirs(settings.catalogue.state_dirs());
@@ -64,6 +66,7 @@ impl Device {
             profiles: ProfileStore::new(RealFilesystem::shared(), dirs),
             settings,
             clock,
+            free_memory,
             host,
             facts,
             warm: None,
@@ -222,13 +225,7 @@ impl Device {
                 in_steps(free / 4 * 3, MOST_CPU_BYTES)
             }
             Provider::Cuda | Provider::Tensorrt => {
-                let Some(free) = machine::nvidia_free_bytes(self.settings.session.device_id) else {
-                    return UNKNOWN_GPU_BYTES;
-                };
-                let free = free.saturating_add(held);
-                // The context, workspaces outside the arena, and other programs' next allocation.
-                let reserve = (free / 10).max(GPU_RESERVE_BYTES);
-                in_steps(free.saturating_sub(reserve), u64::MAX)
+                gpu_budget((self.free_memory)(self.settings.session.device_id), held)
             }
         }
     }
@@ -332,6 +329,17 @@ impl Work for Device {
     }
 }
 
+/// The budget on a graphics card of which so much is free, and so much more is held by the session that is warm.
+fn gpu_budget(free: Option<u64>, held: u64) -> u64 {
+    let Some(free) = free else {
+        return UNKNOWN_GPU_BYTES;
+    };
+    let free = free.saturating_add(held);
+    // The context, workspaces outside the arena, and other programs' next allocation.
+    let reserve = (free / 10).max(GPU_RESERVE_BYTES);
+    in_steps(free.saturating_sub(reserve), u64::MAX)
+}
+
 /// In steps, so that small changes do not make the session start anew for every picture.
 fn in_steps(bytes: u64, most: u64) -> u64 {
     const STEP: u64 = 256 << 20;
@@ -346,3 +354,22 @@ const GPU_RESERVE_BYTES: u64 = 512 << 20;
 
 /// Where the driver does not tell what is free: half of a small card of today.
 const UNKNOWN_GPU_BYTES: u64 = 4 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn a_cards_budget_is_what_is_free_less_a_reserve_in_steps() {
+        // A tenth of a large card, half a gibibyte of a small one.
+        assert_eq!(gpu_budget(Some(20 * GIB), 0), 18 * GIB);
+        assert_eq!(gpu_budget(Some(2 * GIB), 0), GIB + GIB / 2);
+        // What the warm session holds is not taken off twice.
+        assert_eq!(gpu_budget(Some(12 * GIB), 8 * GIB), 18 * GIB);
+        // A card that others fill still gets the smallest step, and the ladder deals with the rest.
+        assert_eq!(gpu_budget(Some(0), 0), 256 << 20);
+        assert_eq!(gpu_budget(None, 8 * GIB), UNKNOWN_GPU_BYTES);
+    }
+}
