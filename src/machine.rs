@@ -82,6 +82,24 @@ pub fn nvidia_free_bytes(device_id: u32) -> Option<u64> {
     Some(memory.free)
 }
 
+/// An NVIDIA device as its driver tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaDevice {
+    /// Its name, as a shop would call it.
+    pub name: String,
+    /// Version of the driver.
+    pub driver: String,
+}
+
+/// The NVIDIA device with this number, numbered as by [`nvidia_free_bytes`]; `None` without a driver.
+pub fn nvidia_device(device_id: u32) -> Option<NvidiaDevice> {
+    let nvml = Nvml::init().ok()?;
+    Some(NvidiaDevice {
+        name: nvml.device_by_index(device_id).ok()?.name().ok()?,
+        driver: nvml.sys_driver_version().ok()?,
+    })
+}
+
 fn meminfo(key: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with(key))?;

@@ -5,6 +5,7 @@ pub mod arena;
 pub mod card;
 pub mod catalogue;
 pub mod classify;
+pub mod engines;
 mod half;
 pub mod learned;
 pub mod library;
@@ -17,6 +18,7 @@ pub mod providers;
 pub mod reference;
 pub mod session;
 mod tensor;
+mod tensorrt;
 
 use crate::config::Provider;
 use crate::error::{Disposition, Fault, ReasonCode};
@@ -97,6 +99,17 @@ pub struct Place {
     pub precision: &'static str,
 }
 
+/// Which windows a place takes, of those that the model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Windows {
+    /// All of them.
+    Any,
+    /// One at a time, with sides from the first to the second.
+    Within(u32, u32),
+    /// One at a time, and of this shape only.
+    Only(Size),
+}
+
 /// The seam in front of ONNX Runtime: one loaded model on one device. It belongs to one thread (I9).
 pub trait Upscaler {
     /// What is known of the model.
@@ -107,6 +120,13 @@ pub trait Upscaler {
 
     /// What was measured of it there. Plans are made from it.
     fn profile(&self) -> &Profile;
+
+    /// Which windows it takes there under this budget: what is built for shapes beforehand takes no others, or only after
+    /// a minute.
+    fn windows(&self, device_bytes: u64) -> Windows {
+        let _ = device_bytes;
+        Windows::Any
+    }
 
     /// Announces runs of up to `batch` windows of up to this shape under this device budget. Called before the first
     /// tile of a shape; the implementation may rebuild its session so that memory of earlier shapes is given back.

@@ -43,6 +43,8 @@ pub(super) struct Tiles {
     inference_s: f64,
     runs: RunSizes,
     pictures: u64,
+    /// Providers that could not finish, each in words.
+    given_up: Vec<String>,
 }
 
 /// What is done once: a picture's layouts, and the choice that was made for it.
@@ -103,6 +105,7 @@ impl Tiles {
             inference_s: 0.0,
             runs: RunSizes::default(),
             pictures: 1,
+            given_up: Vec::new(),
         }
     }
 
@@ -176,6 +179,7 @@ impl Tiles {
             warnings: pooled
                 .then(|| told::pooled_warning(upscaler))
                 .into_iter()
+                .chain(self.given_up.iter().cloned())
                 .collect(),
         }
     }
@@ -391,6 +395,7 @@ impl Tiles {
             return Ok(());
         }
         let device_bytes = self.ladder.rung().limits.device_bytes;
+        let before = upscaler.place().provider;
         let another = upscaler
             .fall_back(device_bytes)
             .map_err(|error| self.failed(error))?;
@@ -399,17 +404,16 @@ impl Tiles {
         if !another || self.plan_anew(from_row, upscaler).is_err() {
             return Err(self.failed(at_the_foot(error, window, device_bytes)));
         }
-        tracing::warn!(
-            source = self.source_name,
-            provider = upscaler.place().provider.as_str(),
-            "{error}; the rest of the picture is done by the next provider"
-        );
+        let told = told::given_up(before, &error, upscaler.place().provider);
+        tracing::warn!(source = self.source_name, "{told}");
+        self.given_up.push(told);
         Ok(())
     }
 
     fn plan_anew(&mut self, from_row: u32, upscaler: &dyn Upscaler) -> Result<(), tiling::PlanError> {
-        let demands = choice::demands(upscaler.card(), upscaler.profile());
         let rung = self.ladder.rung();
+        let windows = upscaler.windows(rung.limits.device_bytes);
+        let demands = choice::demands(upscaler.card(), upscaler.profile(), windows);
         self.plan = tiling::plan(self.image, from_row, rung.joint, &demands, &rung.limits)?;
         if let Some(blend) = &mut self.blend {
             blend.change_plan();

@@ -291,14 +291,16 @@ fn choose(
 ) -> Result<Vec<Choices>, ChoiceError> {
     let profile = upscaler.profile();
     let window_rows = host_need.window_rows(render.host.total_bytes(), may_blend(render.recipe, card));
+    let windows = upscaler.windows(render.device_bytes);
     let limits = choice::limits(
         render.recipe,
         profile,
+        windows,
         render.device_bytes,
         render.window_pixels_ceiling,
         window_rows,
     );
-    let demands = choice::demands(card, profile);
+    let demands = choice::demands(card, profile, windows);
     let courses = &host_need.target.courses;
     let mut all: Vec<Choices> = Vec::with_capacity(courses.len());
     for (index, course) in courses.iter().enumerate() {

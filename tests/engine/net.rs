@@ -9,7 +9,7 @@ use upscaled::clock::SystemClock;
 use upscaled::codec::DecodeLimits;
 use upscaled::config::{Format, Provider, Recipe};
 use upscaled::inference::card::{Element, Layout};
-use upscaled::inference::{InferenceError, ModelCard, Place, Planes, Profile, Upscaler};
+use upscaled::inference::{InferenceError, ModelCard, Place, Planes, Profile, Upscaler, Windows};
 use upscaled::pipeline::{PipelineError, Render, render};
 use upscaled::progress::{Cancel, Progress};
 use upscaled::ratio::Ratio;
@@ -66,6 +66,7 @@ pub struct Net {
     fails_above: u64,
     fails_in: Range<usize>,
     another: bool,
+    windows: Windows,
     runs: usize,
     since_prepare: u64,
     wasted: u64,
@@ -113,6 +114,7 @@ impl Net {
             fails_above: u64::MAX,
             fails_in: 0..0,
             another: false,
+            windows: Windows::Any,
             runs: 0,
             since_prepare: 0,
             wasted: 0,
@@ -209,6 +211,12 @@ impl Net {
     pub fn with_another_provider(mut self) -> Self {
         self.place.provider = Provider::Cuda;
         self.another = true;
+        self
+    }
+
+    /// Refuses other windows than these.
+    pub fn taking(mut self, windows: Windows) -> Self {
+        self.windows = windows;
         self
     }
 
@@ -337,6 +345,10 @@ impl Upscaler for Net {
         &self.profile
     }
 
+    fn windows(&self, _: u64) -> Windows {
+        self.windows
+    }
+
     fn prepare(&mut self, _: Size, _: u32, _: u64) -> Result<(), InferenceError> {
         self.since_prepare = 0;
         Ok(())
@@ -344,6 +356,19 @@ impl Upscaler for Net {
 
     fn upscale(&mut self, tiles: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError> {
         let pixels = tiles.size.pixels() * tiles.count as u64;
+        let is_taken = match self.windows {
+            Windows::Any => true,
+            Windows::Within(least, most) => {
+                let sides = [tiles.size.width, tiles.size.height];
+                tiles.count == 1 && sides.iter().all(|side| (least..=most).contains(side))
+            }
+            Windows::Only(window) => tiles.count == 1 && tiles.size == window,
+        };
+        assert!(
+            is_taken,
+            "{} × {} where {:?} are taken",
+            tiles.count, tiles.size, self.windows
+        );
         self.runs += 1;
         if pixels > self.fails_above && self.fails_in.contains(&self.runs) {
             self.wasted += self.since_prepare;

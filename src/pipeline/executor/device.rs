@@ -12,6 +12,7 @@ use crate::fs::RealFilesystem;
 use crate::inference::learned::{self, Evidence};
 use crate::inference::measure;
 use crate::inference::profile_store::{ProfileKey, ProfileStore, profile_dirs};
+use crate::inference::providers::{Memory, describe};
 use crate::inference::{InferenceError, OrtUpscaler, Profile, Runtime, Upscaler};
 use crate::machine;
 use crate::pipeline::{PipelineError, Render, render};
@@ -146,6 +147,10 @@ impl Device {
         for skipped in &skipped {
             tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
         }
+        let notes: Vec<String> = warm.upscaler.left().into_iter().collect();
+        for note in &notes {
+            tracing::warn!("{note}");
+        }
         tracing::info!(
             model = name,
             provider = warm.upscaler.place().provider.as_str(),
@@ -156,6 +161,7 @@ impl Device {
             place: Some(warm.upscaler.place().clone()),
             model: Some(name.to_owned()),
             skipped,
+            notes,
             device_bytes: Some(device_bytes),
             host_bytes: self.host.total_bytes(),
         };
@@ -174,15 +180,16 @@ impl Device {
         let held = warm.and_then(Upscaler::device_peak_bytes).unwrap_or(0);
         let provider = warm.map(|warm| warm.place().provider);
         let first = self.settings.session.providers.first().copied();
-        match provider.or(first).unwrap_or(Provider::Cpu) {
-            Provider::Cpu => {
+        match describe(provider.or(first).unwrap_or(Provider::Cpu)).memory {
+            Memory::HostArena | Memory::Host => {
                 // A quarter stays with everything else that the machine does.
                 let free = machine::available_memory_bytes().saturating_add(held);
                 in_steps(free / 4 * 3, MOST_CPU_BYTES)
             }
-            Provider::Cuda | Provider::Tensorrt => {
+            Memory::Card => UNKNOWN_CARD_BYTES,
+            Memory::Nvidia => {
                 let Some(free) = machine::nvidia_free_bytes(self.settings.session.device_id) else {
-                    return UNKNOWN_GPU_BYTES;
+                    return UNKNOWN_CARD_BYTES;
                 };
                 let free = free.saturating_add(held);
                 // The context, workspaces outside the arena, and other programs' next allocation.
@@ -207,6 +214,7 @@ impl Work for Device {
                 .warnings
                 .extend(facts.skipped.iter().map(ToString::to_string));
         }
+        report.warnings.extend(facts.notes);
         let Some(warm) = &mut self.warm else {
             return Err(inference(InferenceError::Model("no session is open".to_owned())));
         };
@@ -236,6 +244,13 @@ impl Work for Device {
             std::mem::forget(self.warm.take());
         } else if let Err(PipelineError::Inference { .. }) = result {
             // A session that failed is not trusted with the next picture.
+            self.warm = None;
+        } else if self
+            .warm
+            .as_ref()
+            .is_some_and(|warm| *warm.upscaler.place() != key.place)
+        {
+            // What filled the device may be gone by the next picture, which begins with the first provider again.
             self.warm = None;
         }
         result
@@ -278,6 +293,14 @@ impl Work for Device {
         })
     }
 
+    /// Gives back what only runs need: on a card other programs may want it.
+    fn pause(&mut self) {
+        if let Some(Err(error)) = self.warm.as_mut().map(|warm| warm.upscaler.shrink()) {
+            tracing::debug!("cannot shrink the device's arena: {error}");
+            self.warm = None;
+        }
+    }
+
     /// Gives the model's memory back, for whatever else the machine does.
     fn rest(&mut self) {
         let Some(warm) = self.warm.take() else { return };
@@ -303,5 +326,5 @@ const MOST_CPU_BYTES: u64 = 4 << 30;
 /// A CUDA context and a desktop take about so much.
 const GPU_RESERVE_BYTES: u64 = 512 << 20;
 
-/// Where the driver does not tell what is free: half of a small card of today.
-const UNKNOWN_GPU_BYTES: u64 = 4 << 30;
+/// Where no driver tells what is free: half of a small card of today.
+const UNKNOWN_CARD_BYTES: u64 = 4 << 30;
