@@ -15,7 +15,7 @@ ETC_DIR := /etc/upscaled
 UNIT_DIR := $(PREFIX)/lib/systemd/system
 
 .DEFAULT_GOAL := help
-.PHONY: help runtime link-runtime build demo test bench models test-photos test-gpu fmt check-unit staged deb install uninstall clean
+.PHONY: help runtime link-runtime build demo test bench models test-photos test-providers test-gpu fmt check-unit staged deb install uninstall clean
 
 help: ## this list
 	@echo 'upscaled: drop a picture into a folder, find it larger in another one'
@@ -55,6 +55,7 @@ models: build ## fetch Real-ESRGAN's models (43 MB, BSD-3-Clause) and import the
 # rest. QUICK=1 leaves out what takes minutes.
 bench: link-runtime ## all figures: speed, tiles, memory, ledger, intake (QUICK=1, MODELS="a.onnx" for more models)
 	$(CARGO) bench --locked --bench overhead -- $(if $(QUICK),quick)
+	$(CARGO) bench --locked --bench providers -- $(if $(QUICK),quick) $(MODELS)
 	$(CARGO) bench --locked --bench tiles -- $(MODELS)
 	$(CARGO) bench --locked --bench overlap
 	$(CARGO) bench --locked --bench memory -- $(if $(QUICK),quick) $(MODELS)
@@ -63,6 +64,13 @@ bench: link-runtime ## all figures: speed, tiles, memory, ledger, intake (QUICK=
 
 test-photos: link-runtime ## photos before exiftool and libvips (libimage-exiftool-perl, libvips-tools)
 	$(CARGO) test --release --locked --test photos -- --include-ignored
+
+# Builds of ONNX Runtime for the tests alone, beside whatever runtime/ holds.
+TEST_RUNTIMES := $(TARGET_DIR)/runtimes
+
+test-providers: link-runtime ## OpenVINO, WebGPU and CUDA without their devices (fetches 2 GB; chromium-common, libvulkan1)
+	@for set in openvino webgpu cuda; do scripts/fetch-runtime --$$set $(TEST_RUNTIMES)/$$set || exit 1; done
+	UPSCALED_TEST_RUNTIMES=$(abspath $(TEST_RUNTIMES)) $(CARGO) test --locked --test providers -- --include-ignored
 
 # Not runtime/, which is whatever somebody chose for this machine.
 GPU_RUNTIME := $(CURDIR)/runtime-gpu

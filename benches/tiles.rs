@@ -23,7 +23,7 @@ use support::product::{Product, Run};
 use support::verdict::{Verdicts, Wanted};
 use support::{Words, median, shift, short};
 use upscaled::config::Recipe;
-use upscaled::inference::{ModelCard, Planes, Profile, Upscaler};
+use upscaled::inference::{ModelCard, Planes, Profile, Upscaler, Windows};
 use upscaled::pipeline::choice;
 use upscaled::size::Size;
 
@@ -270,13 +270,13 @@ impl Case<'_> {
     fn planning(&self, card: &ModelCard, profile: &Profile, verdicts: &mut Verdicts) {
         let image = Size::new(40_000, 25_000);
         let recipe = Recipe::default();
-        let demands = choice::demands(card, profile);
+        let demands = choice::demands(card, profile, Windows::Any);
         let clock = self.product.clock();
         let mut worst = 0.0f64;
         for mebibytes in [512, 1024, 4096] {
             let times = (0..9).map(|_| {
                 let started = clock.monotonic();
-                let limits = choice::limits(&recipe, profile, mebibytes << 20, None, u32::MAX);
+                let limits = choice::limits(&recipe, profile, Windows::Any, mebibytes << 20, None, u32::MAX);
                 let chosen = choice::choose(image, &recipe, card, &demands, limits);
                 let took = clock.monotonic().since(started).as_secs_f64() * 1000.0;
                 if let Err(error) = std::hint::black_box(chosen) {

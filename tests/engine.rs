@@ -22,7 +22,9 @@ mod scale;
 use net::{Net, Site, picture};
 use upscaled::config::{Format, Tiling};
 use upscaled::error::{Fault, ReasonCode};
+use upscaled::inference::Windows;
 use upscaled::ratio::Ratio;
+use upscaled::size::Size;
 
 /// Any two legal plans of an exact model give the same pixels, whatever their tiles, their budget and their batch.
 #[test]
@@ -74,6 +76,28 @@ fn nets_with_demands_of_their_own_give_the_right_size_and_no_shift() {
                     tiled.differs_by(&wanted) <= 1.0 / 65535.0,
                     "{width}×{height} in tiles of {tile_px}"
                 );
+            }
+        }
+    }
+}
+
+/// What is built for shapes beforehand gets no others: the net of these tests refuses them.
+#[test]
+fn a_place_gets_the_windows_that_it_takes_and_no_others() {
+    let site = Site::new();
+    for (width, height) in [(300, 200), (97, 700), (33, 20)] {
+        let source = site.source(&picture(width, height, 3));
+        let whole = site.render(&source, &mut Net::blur(2, 3), |recipe| {
+            recipe.tiling = Tiling::None
+        });
+        for windows in [Windows::Within(64, 128), Windows::Only(Size::new(128, 128))] {
+            for tiling in [Tiling::Auto, Tiling::Exact, Tiling::Feather] {
+                let mut net = Net::blur(2, 3).batching(3).taking(windows);
+                let tiled = site.render(&source, &mut net, |recipe| recipe.tiling = tiling);
+                assert_eq!((tiled.width, tiled.height), (whole.width, whole.height));
+                if tiling == Tiling::Exact {
+                    assert_eq!(tiled.pixels, whole.pixels, "{width}×{height}, {windows:?}");
+                }
             }
         }
     }
@@ -216,6 +240,14 @@ fn below_the_last_rung_is_the_next_provider_and_then_an_answer() {
     let result = site.render(&source, &mut net, |recipe| recipe.tiling = Tiling::Exact);
     assert_eq!(result.pixels, calm.pixels);
     assert_eq!(result.report.plan.unwrap().provider, "cpu");
+    let [told] = &result.report.warnings[..] else {
+        panic!("{:?}", result.report.warnings);
+    };
+    assert!(
+        told.starts_with("cuda could not finish the picture (out of device memory")
+            && told.ends_with("; cpu does the rest"),
+        "{told}"
+    );
 
     let mut net = Net::blur(2, 4).failing_above(0, 0..usize::MAX);
     let error = site

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use support::whole::Whole;
 use upscaled::clock::SystemClock;
-use upscaled::config::{Format, Precision, Provider, Recipe};
+use upscaled::config::{Format, Precision, Provider, ProviderChoices, Recipe};
 use upscaled::fs::RealFilesystem;
 use upscaled::inference::{Catalogue, SessionSettings};
 use upscaled::pipeline::executor::{Executor, ExecutorSettings, Order};
@@ -33,6 +33,7 @@ fn session() -> SessionSettings {
         threads: None,
         precision: Precision::Auto,
         engines_dir: PathBuf::from("/nonexistent"),
+        choices: ProviderChoices::default(),
     }
 }
 

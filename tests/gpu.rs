@@ -6,7 +6,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use upscaled::config::{Precision, Provider};
+use upscaled::config::{Precision, Provider, ProviderChoices};
 use upscaled::inference::{InferenceError, Model, OrtUpscaler, Planes, Runtime, SessionSettings, Upscaler};
 use upscaled::size::Size;
 
@@ -26,6 +26,7 @@ fn open(runtime: &Runtime, provider: Provider, device_bytes: u64) -> OrtUpscaler
         // TF32 would round products to ten bits.
         precision: Precision::Fp32,
         engines_dir: PathBuf::from("/nonexistent"),
+        choices: ProviderChoices::default(),
     };
     let model = Model::built_in("span-x4").expect("a built-in model");
     let (upscaler, skipped) =

@@ -12,7 +12,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use upscaled::config::{Precision, Provider};
+use upscaled::config::{Precision, Provider, ProviderChoices};
 use upscaled::inference::onnx::proto::ModelProto;
 use upscaled::inference::{Model, OrtUpscaler, Planes, Runtime, SessionSettings, Upscaler, onnx};
 use upscaled::models::{Tensor, Weights, arch, ncnn, pth, safetensors};
@@ -118,6 +118,7 @@ fn difference(runtime: &Runtime, name: &str, graph: &ModelProto, expected: &str)
         threads: None,
         precision: Precision::Auto,
         engines_dir: PathBuf::from("/nonexistent"),
+        choices: ProviderChoices::default(),
     };
     let model = model(name, graph, input, output);
     let (mut upscaler, _) =

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use upscaled::clock::SystemClock;
-use upscaled::config::{Format, Precision, Provider, Recipe, Tiling};
+use upscaled::config::{Format, Precision, Provider, ProviderChoices, Recipe, Tiling};
 use upscaled::fs::RealFilesystem;
 use upscaled::inference::{Catalogue, Model, OrtUpscaler, Planes, SessionSettings, Upscaler, measure};
 use upscaled::pipeline::executor::{Executor, ExecutorSettings, Order};
@@ -32,6 +32,7 @@ fn session() -> SessionSettings {
         threads: None,
         precision: Precision::Auto,
         engines_dir: PathBuf::from("/nonexistent"),
+        choices: ProviderChoices::default(),
     }
 }
 

@@ -13,7 +13,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use upscaled::config::{Precision, Provider};
+use upscaled::config::{Precision, Provider, ProviderChoices};
 use upscaled::inference::card::{Element, Layout, built_in};
 use upscaled::inference::probe::{ProbeError, ProbeInput, probe};
 use upscaled::inference::{Model, ModelCard, OrtUpscaler, Planes, SessionSettings, Upscaler};
@@ -59,6 +59,7 @@ fn open(card: ModelCard, providers: &[Provider]) -> OrtUpscaler {
         threads: None,
         precision: Precision::Auto,
         engines_dir: PathBuf::from("/nonexistent"),
+        choices: ProviderChoices::default(),
     };
     OrtUpscaler::open(&support::runtime(), model, settings, BUDGET)
         .unwrap()

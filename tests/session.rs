@@ -13,7 +13,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use upscaled::config::{Precision, Provider};
+use upscaled::config::{Precision, Provider, ProviderChoices};
 use upscaled::inference::{InferenceError, Model, OrtUpscaler, Planes, SessionSettings, Upscaler};
 use upscaled::size::Size;
 
@@ -24,6 +24,7 @@ fn settings(providers: &[Provider]) -> SessionSettings {
         threads: None,
         precision: Precision::Auto,
         engines_dir: PathBuf::from("/nonexistent"),
+        choices: ProviderChoices::default(),
     }
 }
 

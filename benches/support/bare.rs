@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use upscaled::clock::{SharedClock, SystemClock};
-use upscaled::config::{Precision, Provider};
+use upscaled::config::{Precision, Provider, ProviderChoices};
 use upscaled::fs::RealFilesystem;
 use upscaled::inference::{
     Catalogue, InferenceError, OrtUpscaler, Planes, Profile, SessionSettings, Upscaler, measure,
@@ -31,12 +31,26 @@ impl Bare {
     /// # Errors
     /// Why it cannot be used.
     pub fn open(model: &str, state_dir: &Path, device_bytes: u64) -> Result<Self, String> {
+        Self::open_on(Provider::Cpu, model, state_dir, device_bytes)
+    }
+
+    /// As [`Bare::open`], on another provider.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open_on(
+        provider: Provider,
+        model: &str,
+        state_dir: &Path,
+        device_bytes: u64,
+    ) -> Result<Self, String> {
         let settings = SessionSettings {
-            providers: vec![Provider::Cpu],
+            providers: vec![provider],
             device_id: 0,
             threads: None,
             precision: Precision::Auto,
             engines_dir: PathBuf::new(),
+            choices: ProviderChoices::default(),
         };
         let catalogue = Catalogue::new(
             vec![state_dir.to_owned()],

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::values::Word;
-use super::{Config, Folder, Recipe, Tiling};
+use super::{Config, Folder, Recipe, Tiling, providers};
 
 /// Everything that does not fit together, one line each.
 pub(super) fn problems(config: &Config) -> Vec<String> {
@@ -17,6 +17,7 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
         }
     }
     problems.extend(circles(&config.folders));
+    problems.extend(providers::problems(&config.runtime));
     problems
 }
 

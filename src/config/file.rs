@@ -15,7 +15,9 @@ use super::read::{
     patterns, pixels, px, scale, schedule, size, text, time, umask, whole, word,
 };
 use super::values::{OVERLAP_PX, TILE_PX, nearest, quoted};
-use super::{Config, EncodeSettings, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check, news};
+use super::{
+    Config, EncodeSettings, Folder, MemoryConfig, NameTemplate, Recipe, RuntimeConfig, check, news, providers,
+};
 
 /// Every key outside a table, in the order of the example.
 pub(super) const TOP_KEYS: &[&str] = &[
@@ -28,6 +30,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "umask",
     "sandbox",
     "runtime",
+    "plugin",
     "memory",
     "hooks",
     "webhook",
@@ -43,6 +46,8 @@ pub(super) const RUNTIME_KEYS: &[&str] = &[
     "threads",
     "precision",
     "unload_after",
+    "openvino_device",
+    "channels_last",
 ];
 
 /// Every key of `[memory]`.
@@ -83,9 +88,10 @@ pub(super) const FOLDER_KEYS: &[&str] = &[
 ];
 
 /// The tables and their keys, as a message calls them.
-const SECTIONS: [(&str, &[&str]); 7] = [
+const SECTIONS: [(&str, &[&str]); 8] = [
     ("at the top of the file", TOP_KEYS),
     ("in [runtime]", RUNTIME_KEYS),
+    ("in [plugin]", providers::PLUGIN_KEYS),
     ("in [memory]", MEMORY_KEYS),
     ("in [hooks]", news::HOOKS_KEYS),
     ("in [[webhook]]", news::WEBHOOK_KEYS),
@@ -153,6 +159,10 @@ fn read_config(root: &Table, base: &Path, problems: &mut Vec<String>) -> Config 
     if let Some(table) = table(root, "runtime", problems) {
         config.runtime = read_runtime(&mut Section::new("[runtime] ".to_owned(), table, problems), base);
     }
+    if let Some(table) = table(root, "plugin", problems) {
+        let mut section = Section::new("[plugin] ".to_owned(), table, problems);
+        config.runtime.choices.plugin = providers::read_plugin(&mut section, base);
+    }
     if let Some(table) = table(root, "memory", problems) {
         config.memory = read_memory(&mut Section::new("[memory] ".to_owned(), table, problems));
     }
@@ -184,6 +194,7 @@ fn read_runtime(section: &mut Section<'_>, base: &Path) -> RuntimeConfig {
         unload_after: section.value("unload_after", default.unload_after, |v| {
             or_word("never", v, |v| time(v, UNLOAD_AFTER))
         }),
+        choices: providers::read_choices(section),
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `place` finds the file, `file` knows its keys, `read` types their values, `values` spells them, `check` looks at what must
 //! hold between them, `links` at where the folders really are, `schedule` knows quiet hours, `news` is what is told to whom,
-//! `encoding` is how results are written,
+//! `providers` what computes, `encoding` is how results are written,
 //! `template` and `naming` name results, `show` writes it all out again.
 
 mod background;
@@ -14,6 +14,7 @@ mod links;
 mod naming;
 mod news;
 mod place;
+mod providers;
 mod read;
 pub mod resolved;
 mod schedule;
@@ -31,6 +32,7 @@ pub use encoding::{AnimationFormat, EncodeSettings, JpegChroma, PngEffort, TiffC
 pub use naming::{planned_output, with_actual_format};
 pub use news::{Command, Happening, HooksConfig, MetricsConfig, Secret, Webhook, WebhookFormat};
 pub use place::{locate, places};
+pub use providers::{DeviceKind, PluginConfig, Provider, ProviderChoices};
 pub use resolved::*;
 pub use schedule::Schedule;
 pub use template::*;

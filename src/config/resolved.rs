@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoding::{AnimationFormat, EncodeSettings, is_default};
 use super::news::{HooksConfig, MetricsConfig, Webhook};
+use super::providers::{Provider, ProviderChoices};
 use super::{Background, NameTemplate, Schedule};
 
 /// The whole configuration, ready for use.
@@ -102,6 +103,8 @@ pub struct RuntimeConfig {
     pub precision: Precision,
     /// How long a model stays loaded without work; `None`: until the service ends.
     pub unload_after: Option<Duration>,
+    /// What single providers are told.
+    pub choices: ProviderChoices,
 }
 
 impl Default for RuntimeConfig {
@@ -114,29 +117,7 @@ impl Default for RuntimeConfig {
             threads: None,
             precision: Precision::Auto,
             unload_after: Some(Duration::from_secs(10 * 60)),
-        }
-    }
-}
-
-/// An execution provider of ONNX Runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// NVIDIA TensorRT: fastest, builds engines first.
-    Tensorrt,
-    /// NVIDIA CUDA.
-    Cuda,
-    /// The processor: always there.
-    Cpu,
-}
-
-impl Provider {
-    /// Its name in configuration, documents and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tensorrt => "tensorrt",
-            Self::Cuda => "cuda",
-            Self::Cpu => "cpu",
+            choices: ProviderChoices::default(),
         }
     }
 }

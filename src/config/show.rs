@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::values::{self, Word};
-use super::{Command, Config, Folder, Happening, Scale, Webhook};
+use super::{Command, Config, Folder, Happening, PluginConfig, Scale, Webhook, providers};
 
 /// One key; `written` is false where writing it would change what the file means.
 struct Entry {
@@ -38,6 +38,10 @@ impl Config {
         lines(&mut text, &self.top_entries());
         text.push_str("\n[runtime]\n");
         lines(&mut text, &self.runtime_entries());
+        if let Some(plugin) = &self.runtime.choices.plugin {
+            text.push_str("\n[plugin]\n");
+            lines(&mut text, &plugin.entries());
+        }
         text.push_str("\n[memory]\n");
         lines(&mut text, &self.memory_entries());
         text.push_str("\n[hooks]\n");
@@ -59,6 +63,9 @@ impl Config {
     pub fn to_json(&self) -> serde_json::Value {
         let mut root = object(self.top_entries());
         root.insert("runtime".to_owned(), object(self.runtime_entries()).into());
+        if let Some(plugin) = &self.runtime.choices.plugin {
+            root.insert("plugin".to_owned(), object(plugin.entries()).into());
+        }
         root.insert("memory".to_owned(), object(self.memory_entries()).into());
         root.insert("hooks".to_owned(), object(self.hooks_entries()).into());
         let webhooks: Vec<_> = self.webhooks.iter().map(|hook| object(hook.entries())).collect();
@@ -122,6 +129,11 @@ impl Config {
                     .unload_after
                     .map_or_else(|| "never".to_owned(), values::show_time),
             ),
+            entry("openvino_device", word_or_auto(runtime.choices.openvino_device)),
+            match runtime.choices.channels_last {
+                Some(wanted) => entry("channels_last", wanted),
+                None => entry("channels_last", "auto"),
+            },
         ]
     }
 
@@ -186,6 +198,18 @@ impl Webhook {
     }
 }
 
+impl PluginConfig {
+    fn entries(&self) -> Vec<Entry> {
+        let name = self.provider.as_deref().unwrap_or("auto");
+        vec![
+            entry("library", path(&self.library)),
+            entry("device", word_or_auto(self.device)),
+            entry("provider", name),
+            entry("options", providers::options_table(&self.options)),
+        ]
+    }
+}
+
 impl Folder {
     fn entries(&self) -> Vec<Entry> {
         let recipe = &self.recipe;
@@ -231,6 +255,10 @@ impl Folder {
             ),
         ]
     }
+}
+
+fn word_or_auto(word: Option<impl Word>) -> &'static str {
+    word.map_or("auto", Word::word)
 }
 
 fn path(path: &Path) -> String {

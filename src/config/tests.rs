@@ -49,10 +49,13 @@ fn the_example_holds_every_key_that_the_code_knows() {
     };
     let folder = &root["folder"].as_array().expect("folders")[0];
     for (known, mut written) in [
-        // [[webhook]] is a comment: it has no default.
+        // [[webhook]] and [plugin] are comments: they have no default.
         (
             file::TOP_KEYS,
-            root.keys().cloned().chain(["webhook".to_owned()]).collect(),
+            root.keys()
+                .cloned()
+                .chain(["webhook".to_owned(), "plugin".to_owned()])
+                .collect(),
         ),
         (file::RUNTIME_KEYS, keys(&root["runtime"])),
         (file::MEMORY_KEYS, keys(&root["memory"])),
@@ -81,6 +84,29 @@ fn the_providers_line_of_the_example_is_the_default_too() {
         ..RuntimeConfig::default()
     };
     assert_eq!(runtime, expected);
+}
+
+#[test]
+fn the_plug_in_of_the_example_is_read() {
+    let uncommented = EXAMPLE
+        .lines()
+        .skip_while(|line| *line != "# [plugin]")
+        .take_while(|line| !line.is_empty())
+        .map(|line| line.trim_start_matches("# "))
+        .filter(|line| line.starts_with('[') || line.contains(" = "))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let plugin = parse(&uncommented).expect(&uncommented).runtime.choices.plugin;
+    let keys: toml::Table = uncommented.parse().expect("a table");
+    let mut keys: Vec<&str> = keys["plugin"]
+        .as_table()
+        .expect("a table")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["device", "library", "options", "provider"]);
+    assert!(plugin.expect("a plug-in").library.is_absolute());
 }
 
 #[test]

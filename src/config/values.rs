@@ -10,9 +10,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 
-use super::{
-    Format, MetadataPolicy, OnConflict, OnSuccess, OnTooBig, Precision, Provider, SandboxMode, Scale, Tiling,
-};
+use super::{Format, MetadataPolicy, OnConflict, OnSuccess, OnTooBig, Precision, SandboxMode, Scale, Tiling};
 
 /// Least and greatest scale: below one nothing is upscaled, above 16 no model of today helps.
 const SCALES: std::ops::RangeInclusive<f64> = 1.0..=16.0;
@@ -56,14 +54,6 @@ pub trait Word: Copy + PartialEq + 'static {
 
 fn words<W: Word>() -> Vec<&'static str> {
     W::WORDS.iter().map(|(word, _)| *word).collect()
-}
-
-impl Word for Provider {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("tensorrt", Self::Tensorrt),
-        ("cuda", Self::Cuda),
-        ("cpu", Self::Cpu),
-    ];
 }
 
 impl Word for Precision {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::{InferenceError, ModelCard, Place, Planes, Profile, Run, Runs, Upscaler};
+use super::{InferenceError, ModelCard, Place, Planes, Profile, Run, Runs, Upscaler, Windows};
 use crate::progress::Terminator;
 use crate::size::Size;
 
@@ -137,6 +137,20 @@ impl Upscaler for Lanes {
 
     fn lanes(&self) -> usize {
         self.lanes.len()
+    }
+
+    fn windows(&self, device_bytes: u64) -> Windows {
+        let share = device_bytes / self.lanes.len() as u64;
+        let windows = self.lanes[0].answer(move |upscaler| upscaler.windows(share));
+        windows.unwrap_or(Windows::Any)
+    }
+
+    fn left(&self) -> Option<String> {
+        self.lanes[0].answer(|upscaler| upscaler.left()).ok()?
+    }
+
+    fn shrink(&mut self) -> Result<(), InferenceError> {
+        self.everywhere(|upscaler| upscaler.shrink())
     }
 
     fn prepare(&mut self, window: Size, batch: u32, device_bytes: u64) -> Result<(), InferenceError> {

@@ -5,6 +5,7 @@ pub mod arena;
 pub mod card;
 pub mod catalogue;
 pub mod classify;
+pub mod engines;
 mod half;
 pub mod lanes;
 pub mod learned;
@@ -20,6 +21,7 @@ pub mod reference;
 pub mod session;
 mod staging;
 mod tensor;
+mod tensorrt;
 
 use crate::config::Provider;
 use crate::error::{Disposition, Fault, ReasonCode};
@@ -131,6 +133,17 @@ pub struct Place {
     pub precision: &'static str,
 }
 
+/// Which windows a place takes, of those that the model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Windows {
+    /// All of them.
+    Any,
+    /// One at a time, with sides from the first to the second.
+    Within(u32, u32),
+    /// One at a time, and of this shape only.
+    Only(Size),
+}
+
 /// The seam in front of ONNX Runtime: one loaded model on one device. It belongs to one thread (I9).
 pub trait Upscaler {
     /// What is known of the model.
@@ -148,6 +161,27 @@ pub trait Upscaler {
     /// Runs that are in flight at once.
     fn lanes(&self) -> usize {
         1
+    }
+
+    /// Which windows it takes there under this budget: what is built for shapes beforehand takes no others, or only after
+    /// a minute.
+    fn windows(&self, device_bytes: u64) -> Windows {
+        let _ = device_bytes;
+        Windows::Any
+    }
+
+    /// What its provider left to the processor of the model's work on pixels, for a person; `None`: nothing.
+    fn left(&self) -> Option<String> {
+        None
+    }
+
+    /// Gives back what the arena of a card holds beyond the model, for other programs. Nothing where there is no such
+    /// arena.
+    ///
+    /// # Errors
+    /// As [`Upscaler::upscale`].
+    fn shrink(&mut self) -> Result<(), InferenceError> {
+        Ok(())
     }
 
     /// Announces runs of up to `batch` windows of up to this shape under this device budget. Called before the first

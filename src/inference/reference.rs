@@ -7,7 +7,7 @@ use super::card::{Model, ModelCard};
 use super::library::Runtime;
 use super::session::{OrtUpscaler, SessionSettings};
 use super::{InferenceError, PLANES, Planes, Upscaler};
-use crate::config::{Precision, Provider};
+use crate::config::{Precision, Provider, ProviderChoices};
 use crate::size::Size;
 
 /// Side of the patch where the model leaves it free, input pixels: more than twice the halo of the small models, so
@@ -167,6 +167,7 @@ pub(super) fn on_processor(
         threads: None,
         precision: Precision::Fp32,
         engines_dir: PathBuf::new(),
+        choices: ProviderChoices::default(),
     };
     let (mut upscaler, _) = OrtUpscaler::open(runtime, model.clone(), settings, MAKING_BYTES)?;
     run(&mut upscaler, window, picture, MAKING_BYTES)

@@ -11,14 +11,17 @@ use ort::session::{RunOptions, Session};
 use super::arena::{self, CpuArena};
 use super::card::{Model, ModelCard};
 use super::classify::classify;
+use super::half::DECIBELS_MIN;
 use super::library::Runtime;
 use super::preload;
 use super::profile::Profile;
-use super::providers::{self, ProviderSettings, SkippedProvider};
+use super::providers::{
+    self, EngineSettings, Half, HalfOf, Memory, ProviderSettings, Shapes, SkippedProvider, describe,
+};
 use super::staging::Staging;
 use super::tensor::{self, Format, Running, Scratch};
-use super::{InferenceError, Place, Planes, Upscaler};
-use crate::config::{Precision, Provider};
+use super::{InferenceError, PLANES, Place, Planes, Upscaler, Windows, tensorrt};
+use crate::config::{Precision, Provider, ProviderChoices};
 use crate::progress::Terminator;
 use crate::size::Size;
 use crate::tiling::MemoryNeed;
@@ -36,6 +39,8 @@ pub struct SessionSettings {
     pub precision: Precision,
     /// Where TensorRT keeps engines and timings.
     pub engines_dir: PathBuf,
+    /// What single providers are told.
+    pub choices: ProviderChoices,
 }
 
 /// What is assumed of a model that nobody measured: more than most need.
@@ -53,6 +58,8 @@ pub struct OrtUpscaler {
     place: Place,
     /// Which of the settings' providers that is.
     position: usize,
+    /// What the provider left to the processor, in words.
+    left: Option<String>,
     profile: Profile,
     prepared: Option<Prepared>,
     open: Option<OpenSession>,
@@ -117,8 +124,9 @@ impl OrtUpscaler {
         let run_options = RunOptions::new().map_err(|error| classify(error.message()))?;
         let mut upscaler = Self {
             runtime: runtime.clone(),
-            place: place(first, &settings, model.half.is_some()),
+            place: place(first, &settings, &model),
             position: 0,
+            left: None,
             profile: assumed(&model),
             model,
             settings,
@@ -140,42 +148,52 @@ impl OrtUpscaler {
     /// `skipped`. `false`, with no session open, if none does.
     fn open_first_of(&mut self, start: usize, device_bytes: u64, skipped: &mut Vec<SkippedProvider>) -> bool {
         let providers = self.settings.providers.clone();
-        for (position, provider) in providers.into_iter().enumerate().skip(start) {
-            self.place = place(provider, &self.settings, self.model.half.is_some());
+        let found = providers::first_that_opens(&providers, start, skipped, |position, provider| {
+            self.place = place(provider, &self.settings, &self.model);
             self.position = position;
-            match self.reopen(device_bytes) {
-                Ok(()) => return true,
-                Err(error) => skipped.push(providers::explain(provider, error.message())),
-            }
-        }
-        false
+            self.reopen(device_bytes)
+                .map_err(|error| error.message().to_owned())
+        });
+        found.is_some()
     }
 
     /// Ends the session and its arena, then opens both anew: nothing of earlier shapes stays allocated.
     fn reopen(&mut self, device_bytes: u64) -> ort::Result<()> {
         self.open = None;
         self.prepared = None;
-        let arena = match self.place.provider {
-            Provider::Cpu => {
+        let arena = match describe(self.place.provider).memory {
+            Memory::HostArena => {
                 let most_bytes = device_bytes.saturating_sub(self.weights_outside_bytes());
                 Some(CpuArena::register(&self.runtime.environment, most_bytes)?)
             }
-            Provider::Cuda | Provider::Tensorrt => None,
+            Memory::Host | Memory::Nvidia | Memory::Card => None,
         };
-        let mut builder = self.builder(device_bytes)?;
-        if self.place.provider == Provider::Tensorrt {
-            // Engines and timings are written there, and TensorRT does not make the directory. Not before the provider
-            // is known to be there: nothing is left behind where it is not.
-            let engines = &self.settings.engines_dir;
-            std::fs::create_dir_all(engines).map_err(|error| {
-                ort::Error::new(format!(
-                    "cannot create {}: {}",
-                    engines.display(),
-                    crate::error::plain(&error)
-                ))
-            })?;
-        }
+        let engine = match self.place.provider {
+            Provider::Tensorrt => self.engine(device_bytes)?,
+            _ => None,
+        };
+        let settings = ProviderSettings {
+            device_id: self.settings.device_id,
+            device_bytes,
+            precision: self.settings.precision,
+            is_half: self.place.precision == "fp16",
+            threads: self.settings.threads,
+            choices: &self.settings.choices,
+            engine: engine.as_ref(),
+        };
+        let (key, value) = providers::RECORD;
+        let builder = base_builder(&self.runtime, self.settings.threads)?.with_config_entry(key, value)?;
+        preload::beside(&self.runtime.path, self.place.provider);
+        let registered = providers::register(&self.runtime, builder, self.place.provider, &settings)?;
+        let mut builder = registered.builder;
         let session = builder.commit_from_memory(self.onnx())?;
+        self.left = self.left_to_the_processor(&session)?;
+        if let Some(device) = registered.device {
+            self.place.device = device;
+        }
+        if !registered.is_half {
+            self.place.precision = "fp32";
+        }
         self.open = Some(OpenSession {
             staging: self.staging(&session),
             session,
@@ -185,21 +203,47 @@ impl OrtUpscaler {
         Ok(())
     }
 
-    fn builder(&self, device_bytes: u64) -> ort::Result<SessionBuilder> {
-        let builder = base_builder(&self.runtime, self.settings.threads)?;
-        let settings = ProviderSettings {
-            device_id: self.settings.device_id,
-            device_bytes,
-            engines_dir: &self.settings.engines_dir,
-            precision: self.settings.precision,
-            model_sha256: &self.model.card.sha256,
+    /// What TensorRT is told of engines; the directories are not made where there is no TensorRT.
+    fn engine(&self, device_bytes: u64) -> ort::Result<Option<EngineSettings>> {
+        let root = &self.settings.engines_dir;
+        let engine = tensorrt::engine(
+            root,
+            self.settings.device_id,
+            &self.runtime.version(),
+            &self.model,
+            self.place.precision,
+            self.engine_side_px(device_bytes),
+        );
+        engine.map_err(|error| {
+            let why = crate::error::plain(&error);
+            ort::Error::new(format!("cannot use {} for engines: {why}", root.display()))
+        })
+    }
+
+    /// By what is assumed of the model and not by what was measured, so that it is the same each time.
+    fn engine_side_px(&self, device_bytes: u64) -> u32 {
+        tensorrt::side_px(&self.model.card, &assumed(&self.model).memory, device_bytes)
+    }
+
+    /// What the provider left to the processor, in words.
+    ///
+    /// # Errors
+    /// If that is everything: it would be a silent fall to the processor.
+    fn left_to_the_processor(&self, session: &Session) -> ort::Result<Option<String>> {
+        if self.place.provider == Provider::Cpu {
+            return Ok(None);
+        }
+        let asked_for = match self.place.provider {
+            Provider::Plugin => None,
+            provider => Some(describe(provider).name),
         };
-        match self.place.provider {
-            Provider::Cpu => Ok(builder.with_env_allocators()?),
-            provider => {
-                preload::beside(&self.runtime.path, provider);
-                Ok(builder.with_execution_providers(providers::registrations(provider, &settings))?)
-            }
+        match providers::left_to_the_processor(session, asked_for) {
+            Some(shares) if shares.own == 0 => Err(ort::Error::new(format!(
+                "it takes no part of {}; use another provider for it",
+                self.model.card.name
+            ))),
+            Some(shares) => Ok(shares.told()),
+            None => Ok(None),
         }
     }
 
@@ -218,17 +262,21 @@ impl OrtUpscaler {
     /// The file for the place where it runs now.
     fn onnx(&self) -> &[u8] {
         match &self.model.half {
-            // TensorRT rounds the weights itself, as it sees fit.
-            Some(half) if self.place.provider == Provider::Cuda && self.place.precision == "fp16" => half,
+            // Others round the weights themselves, as they see fit.
+            Some(half)
+                if describe(self.place.provider).half == Half::Variant && self.place.precision == "fp16" =>
+            {
+                half
+            }
             _ => &self.model.onnx,
         }
     }
 
     /// Bytes of weights that lie outside the arena: ONNX Runtime takes those of the CPU provider from the heap.
     fn weights_outside_bytes(&self) -> u64 {
-        match self.place.provider {
-            Provider::Cpu => self.model.card.weights_bytes,
-            Provider::Cuda | Provider::Tensorrt => 0,
+        match describe(self.place.provider).memory {
+            Memory::HostArena => self.model.card.weights_bytes,
+            Memory::Host | Memory::Nvidia | Memory::Card => 0,
         }
     }
 
@@ -256,11 +304,18 @@ pub(super) fn base_builder(runtime: &Runtime, threads: Option<usize>) -> ort::Re
     }
 }
 
-fn place(provider: Provider, settings: &SessionSettings, has_half: bool) -> Place {
+fn place(provider: Provider, settings: &SessionSettings, model: &Model) -> Place {
+    let half = HalfOf {
+        has_variant: model.half.is_some(),
+        passes: model
+            .card
+            .half_decibels
+            .is_some_and(|decibels| decibels >= DECIBELS_MIN),
+    };
     Place {
         provider,
-        device: providers::device_name(provider, settings.device_id),
-        precision: providers::precision_name(provider, settings.precision, has_half),
+        device: providers::device_name(provider, settings.device_id, &settings.choices),
+        precision: providers::precision_name(provider, settings.precision, half),
     }
 }
 
@@ -284,6 +339,45 @@ impl Upscaler for OrtUpscaler {
 
     fn set_profile(&mut self, profile: Profile) {
         self.profile = profile;
+    }
+
+    fn windows(&self, device_bytes: u64) -> Windows {
+        if self.model.card.fixed_shape.is_some() {
+            return Windows::Any;
+        }
+        let side_px = self.engine_side_px(device_bytes);
+        match describe(self.place.provider).shapes {
+            Shapes::Any => Windows::Any,
+            Shapes::Range => Windows::Within(tensorrt::SIDE_MIN_PX, side_px),
+            Shapes::Single => Windows::Only(Size::new(side_px, side_px)),
+        }
+    }
+
+    fn left(&self) -> Option<String> {
+        let left = self.left.as_ref()?;
+        let (provider, model) = (self.place.provider.as_str(), &self.model.card.name);
+        Some(format!("{provider} takes only a part of {model}: {left}"))
+    }
+
+    fn shrink(&mut self) -> Result<(), InferenceError> {
+        let (Memory::Nvidia, Some(prepared)) = (describe(self.place.provider).memory, self.prepared) else {
+            return Ok(());
+        };
+        let options = |set: Option<(&str, String)>| {
+            let mut options = RunOptions::new()?;
+            if let Some((key, value)) = set {
+                options.set(key, value)?;
+            }
+            Ok::<_, ort::Error>(Arc::new(options))
+        };
+        let failed = |error: ort::Error| classify(error.message());
+        // onnxruntime_run_options_config_keys.h
+        let device = format!("gpu:{}", self.settings.device_id);
+        self.run_options = options(Some(("memory.enable_memory_arena_shrinkage", device))).map_err(failed)?;
+        let grey = vec![0.5; PLANES * prepared.window.pixels() as usize];
+        let ran = self.upscale(Planes::new(&grey, prepared.window), &mut |_| {});
+        self.run_options = options(None).map_err(failed)?;
+        ran
     }
 
     fn prepare(&mut self, window: Size, batch: u32, device_bytes: u64) -> Result<(), InferenceError> {
@@ -361,10 +455,11 @@ impl Upscaler for OrtUpscaler {
     }
 
     fn device_peak_bytes(&self) -> Option<u64> {
-        let arena = match self.place.provider {
-            Provider::Cpu => arena::Device::Cpu,
+        let arena = match describe(self.place.provider).memory {
+            Memory::HostArena => arena::Device::Cpu,
             // What TensorRT holds for its engines is its own; CUDA's arena serves the rest.
-            Provider::Cuda | Provider::Tensorrt => arena::Device::Cuda(self.settings.device_id),
+            Memory::Nvidia => arena::Device::Cuda(self.settings.device_id),
+            Memory::Host | Memory::Card => return None,
         };
         let peak = arena::peak_bytes(&self.open.as_ref()?.session, arena)?;
         Some(peak + self.weights_outside_bytes())

@@ -2,7 +2,6 @@
 //! a band of the result. Goes down the ladder when a run does not fit. Runs on the thread that owns the session (I9);
 //! never decodes and never encodes.
 
-use super::PipelineError;
 use super::assemble::Band;
 use super::band_runs::{Assembly, BandDone, BandRuns, BandWork};
 use super::blend::Blend;
@@ -11,6 +10,7 @@ use super::degrade::Ladder;
 use super::extract::{RowWindow, Samples, rows_shown};
 use super::rows::{Device, Stopped, Supply};
 use super::told::{self, RowsMade};
+use super::{DeviceBudget, PipelineError};
 use crate::clock::seconds_between;
 use crate::codec::PixelLayout;
 use crate::inference::{InferenceError, Upscaler};
@@ -45,6 +45,8 @@ pub(super) struct Tiles {
     inference_s: f64,
     runs: RunSizes,
     pictures: u64,
+    /// Providers that could not finish, each in words.
+    given_up: Vec<String>,
 }
 
 /// What is done once: a picture's layouts, and the choice that was made for it.
@@ -98,6 +100,7 @@ impl Tiles {
             inference_s: 0.0,
             runs: RunSizes::default(),
             pictures: 1,
+            given_up: Vec::new(),
         }
     }
 
@@ -139,11 +142,11 @@ impl Tiles {
                 BandOutcome::Made(bytes) => {
                     let worked = self.runs.worked_pixels.max(Some(run_pixels(&self.plan)));
                     self.runs.worked_pixels = worked;
-                    self.next = self.go_on(self.next, device.upscaler)?;
+                    self.next = self.go_on(self.next, device)?;
                     return Ok(Some(bytes));
                 }
                 BandOutcome::OutOfMemory(error) => {
-                    self.step_down(band.core_start, error, device.upscaler)?;
+                    self.step_down(band.core_start, error, device)?;
                     // The others' windows may be the ones that were too much.
                     device.largest_run = None;
                     self.next = 0;
@@ -171,6 +174,7 @@ impl Tiles {
             warnings: pooled
                 .then(|| told::pooled_warning(upscaler))
                 .into_iter()
+                .chain(self.given_up.iter().cloned())
                 .collect(),
         }
     }
@@ -263,7 +267,7 @@ impl Tiles {
     }
 
     /// The next band's index. After clean bands on a lower rung the one above is tried, for what is left.
-    fn go_on(&mut self, done: usize, upscaler: &dyn Upscaler) -> Result<usize, Stopped> {
+    fn go_on(&mut self, done: usize, device: &Device<'_>) -> Result<usize, Stopped> {
         let next = done + 1;
         let Some(band) = self.plan.bands().get(next) else {
             return Ok(next);
@@ -277,8 +281,9 @@ impl Tiles {
             from_row,
             "larger windows are tried again"
         );
+        self.ask_budget(device);
         // What fitted the device once is no promise; but a plan there was.
-        self.plan_anew(from_row, upscaler)
+        self.plan_anew(from_row, device.upscaler)
             .map_err(|error| self.failed(InferenceError::OutOfMemory(error.to_string())))?;
         Ok(0)
     }
@@ -289,7 +294,7 @@ impl Tiles {
         &mut self,
         from_row: u32,
         error: InferenceError,
-        upscaler: &mut dyn Upscaler,
+        device: &mut Device<'_>,
     ) -> Result<(), Stopped> {
         let window = self.plan.window();
         let failed = run_pixels(&self.plan);
@@ -297,7 +302,15 @@ impl Tiles {
             worked_pixels: None,
             failed_pixels: Some(self.runs.failed_pixels.map_or(failed, |least| least.min(failed))),
         };
-        if self.ladder.step_down(&self.plan).is_some() && self.plan_anew(from_row, upscaler).is_ok() {
+        let known_bytes = self.ladder.rung().limits.device_bytes;
+        self.ask_budget(device);
+        let fits = self.ladder.step_down(&self.plan).is_some()
+            && (self.plan_anew(from_row, device.upscaler).is_ok() || {
+                // What is free now is an estimate, too; before the device is given up, less is tried all the same.
+                self.ladder.set_budget(known_bytes);
+                self.plan_anew(from_row, device.upscaler).is_ok()
+            });
+        if fits {
             tracing::warn!(
                 source = self.source_name,
                 %window,
@@ -308,25 +321,35 @@ impl Tiles {
             return Ok(());
         }
         let device_bytes = self.ladder.rung().limits.device_bytes;
-        let another = upscaler
+        let before = device.upscaler.place().provider;
+        let another = device
+            .upscaler
             .fall_back(device_bytes)
             .map_err(|error| self.failed(error))?;
         self.ladder.start_over();
         self.runs = RunSizes::default();
-        if !another || self.plan_anew(from_row, upscaler).is_err() {
+        if another {
+            self.ask_budget(device);
+        }
+        if !another || self.plan_anew(from_row, device.upscaler).is_err() {
             return Err(self.failed(at_the_foot(error, window, device_bytes)));
         }
-        tracing::warn!(
-            source = self.source_name,
-            provider = upscaler.place().provider.as_str(),
-            "{error}; the rest of the picture is done by the next provider"
-        );
+        let told = told::given_up(before, &error, device.upscaler.place().provider);
+        tracing::warn!(source = self.source_name, "{told}");
+        self.given_up.push(told);
         Ok(())
     }
 
+    /// Other programs take memory and give it back.
+    fn ask_budget(&mut self, device: &Device<'_>) {
+        let DeviceBudget(now) = device.render.budget;
+        self.ladder.set_budget(now(device.upscaler));
+    }
+
     fn plan_anew(&mut self, from_row: u32, upscaler: &dyn Upscaler) -> Result<(), tiling::PlanError> {
-        let demands = choice::demands(upscaler.card(), upscaler.profile());
         let rung = self.ladder.rung();
+        let windows = upscaler.windows(rung.limits.device_bytes);
+        let demands = choice::demands(upscaler.card(), upscaler.profile(), windows);
         self.plan = tiling::plan(self.image, from_row, rung.joint, &demands, &rung.limits)?;
         if let Some(blend) = &mut self.blend {
             blend.change_plan();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::config::{Recipe, Tiling};
-use crate::inference::{ModelCard, Profile};
+use crate::inference::{ModelCard, Profile, Windows};
 use crate::size::Size;
 use crate::tiling::cost::seconds_of_window;
 use crate::tiling::plan::{Demands, Joint, Limits, PlanError, TilePlan, plan};
@@ -91,15 +91,23 @@ pub fn may_blend(recipe: &Recipe, card: &ModelCard) -> bool {
     }
 }
 
-/// What the model asks of every window, at a place with this profile.
-pub fn demands(card: &ModelCard, profile: &Profile) -> Demands {
+/// What the model asks of every window, at a place with this profile that takes these windows.
+pub fn demands(card: &ModelCard, profile: &Profile, windows: Windows) -> Demands {
+    let (least_px, only) = match windows {
+        Windows::Any => (0, None),
+        Windows::Within(least_px, _) => (least_px, None),
+        Windows::Only(window) => (0, Some(window)),
+    };
     Demands {
         align_px: card.alignment_px,
-        min_px: card.minimum_px,
+        min_px: card.minimum_px.max(least_px),
         crop_px: card.border_crop_px,
-        fixed: card.fixed_shape.map(|[width, height]| Size::new(width, height)),
+        fixed: card
+            .fixed_shape
+            .map(|[width, height]| Size::new(width, height))
+            .or(only),
         scale: card.scale,
-        batches: card.batches,
+        batches: card.batches && windows == Windows::Any,
         memory: profile.memory,
         speeds: profile.speeds.clone(),
     }
@@ -109,16 +117,21 @@ pub fn demands(card: &ModelCard, profile: &Profile) -> Demands {
 pub fn limits(
     recipe: &Recipe,
     profile: &Profile,
+    windows: Windows,
     device_bytes: u64,
     learned_pixels: Option<u64>,
     window_rows: u32,
 ) -> Limits {
+    let side_px = match windows {
+        Windows::Within(_, most_px) => most_px,
+        Windows::Any | Windows::Only(_) => u32::MAX,
+    };
     let pixels = recipe
         .tile_px
         .map_or_else(|| most_pixels(profile), |side| u64::from(side).pow(2));
     Limits {
         device_bytes,
-        window_side_px: recipe.tile_px.unwrap_or(u32::MAX),
+        window_side_px: recipe.tile_px.unwrap_or(u32::MAX).min(side_px),
         window_pixels: pixels,
         run_pixels: learned_pixels.unwrap_or(u64::MAX),
         window_rows,

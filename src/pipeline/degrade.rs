@@ -3,7 +3,7 @@
 //!
 //! Finished rows are final; only the current band is done again: with half the batch, then with windows half as high
 //! and half as wide. A much smaller window makes the session start anew (`Upscaler::prepare`), so what its arena held
-//! of the larger one is given back. Below the last rung lies the next provider, if the configuration has one.
+//! of the larger one is given back. What the device has for us is asked anew at each step. Below the last rung lies the next provider, if the configuration has one.
 
 use crate::size::Size;
 use crate::tiling::plan::{Joint, Limits, MIN_WINDOW_PX, TilePlan};
@@ -53,6 +53,13 @@ impl Ladder {
     /// Where we stand.
     pub fn rung(&self) -> Rung {
         self.rungs[self.rungs.len() - 1]
+    }
+
+    /// The device has another amount of memory for us now, on all rungs.
+    pub fn set_budget(&mut self, device_bytes: u64) {
+        for rung in &mut self.rungs {
+            rung.limits.device_bytes = device_bytes;
+        }
     }
 
     /// Notes that windows of this shape are about to be tried.

@@ -46,10 +46,7 @@ pub struct ExecutorSettings {
 impl ExecutorSettings {
     /// What executors of these settings share of the host.
     pub fn host_budget(&self) -> Arc<Budget> {
-        Budget::new(
-            self.host_bytes
-                .unwrap_or_else(|| total_memory_bytes() / 4),
-        )
+        Budget::new(self.host_bytes.unwrap_or_else(|| total_memory_bytes() / 4))
     }
 }
 
@@ -118,6 +115,8 @@ pub struct DeviceFacts {
     pub model: Option<String>,
     /// Providers of the configuration that could not be used.
     pub skipped: Vec<SkippedProvider>,
+    /// What else a person should know of where it runs: work that went to the processor after all.
+    pub notes: Vec<String>,
     /// The device budget of the last picture.
     pub device_bytes: Option<u64>,
     /// The host budget.
@@ -167,14 +166,26 @@ pub trait Work: 'static {
         told: &mut dyn FnMut(&Speed),
     ) -> Result<Tuned, InferenceError>;
 
+    /// There has been nothing to do for a moment.
+    fn pause(&mut self) {}
+
     /// There has been nothing to do for a while.
     fn rest(&mut self);
 }
 
+/// No task for so long is a pause, and no wait between two pictures of a queue.
+const PAUSE: Duration = Duration::from_secs(3);
+
 /// The next task; `None` when no more will come.
 fn next(inbox: &Receiver<Task>, idle_after: Option<Duration>, work: &mut dyn Work) -> Option<Task> {
+    let pause = idle_after.map_or(PAUSE, |idle_after| PAUSE.min(idle_after));
+    match inbox.recv_timeout(pause) {
+        Ok(task) => return Some(task),
+        Err(RecvTimeoutError::Disconnected) => return None,
+        Err(RecvTimeoutError::Timeout) => work.pause(),
+    }
     if let Some(idle_after) = idle_after {
-        match inbox.recv_timeout(idle_after) {
+        match inbox.recv_timeout(idle_after.saturating_sub(pause)) {
             Ok(task) => return Some(task),
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => work.rest(),

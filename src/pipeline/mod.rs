@@ -55,6 +55,8 @@ pub struct Render<'a> {
     pub host: &'a Arc<Budget>,
     /// What inference may hold on the device, in bytes.
     pub device_bytes: u64,
+    /// What it may hold by then, asked where memory ran out.
+    pub budget: DeviceBudget<'a>,
     /// The largest run, in input pixels, that is known to fit; `None`: as far as the model's measured need tells.
     pub window_pixels_ceiling: Option<u64>,
     /// How far it is.
@@ -63,6 +65,16 @@ pub struct Render<'a> {
     pub cancel: &'a Cancel,
     /// Time.
     pub clock: &'a dyn Clock,
+}
+
+/// Who says what inference may hold on the device now, beside what the session holds already.
+#[derive(Clone, Copy)]
+pub struct DeviceBudget<'a>(pub &'a dyn Fn(&dyn Upscaler) -> u64);
+
+impl std::fmt::Debug for DeviceBudget<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DeviceBudget")
+    }
 }
 
 /// What can go wrong with a picture.
@@ -299,14 +311,16 @@ fn choose(
 ) -> Result<Vec<Choices>, ChoiceError> {
     let profile = upscaler.profile();
     let window_rows = host_need.window_rows(render.host.total_bytes(), may_blend(render.recipe, card));
+    let windows = upscaler.windows(render.device_bytes);
     let limits = choice::limits(
         render.recipe,
         profile,
+        windows,
         render.device_bytes,
         render.window_pixels_ceiling,
         window_rows,
     );
-    let demands = choice::demands(card, profile);
+    let demands = choice::demands(card, profile, windows);
     let courses = &host_need.target.courses;
     let mut all: Vec<Choices> = Vec::with_capacity(courses.len());
     for (index, course) in courses.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! Owns what the making of a result is told as: plans, steps of the ladder and pixels of all passes and pictures put
 //! together. Never decides anything.
 
-use crate::inference::Upscaler;
+use crate::config::Provider;
+use crate::inference::{InferenceError, Upscaler};
 use crate::report::{PlanFacts, RenderReport, RunSizes};
 use crate::tiling::{Joint, TilePlan};
 
@@ -90,6 +91,15 @@ pub(super) fn plan_facts(plan: &TilePlan, upscaler: &dyn Upscaler) -> PlanFacts 
         precision: place.precision.to_owned(),
         estimated_device_bytes: plan.run_bytes,
     }
+}
+
+/// A provider that could not finish a picture, and the one that does the rest.
+pub(super) fn given_up(before: Provider, error: &InferenceError, after: Provider) -> String {
+    format!(
+        "{} could not finish the picture ({error}); {} does the rest",
+        before.as_str(),
+        after.as_str()
+    )
 }
 
 /// A picture that could not be seen at once by a model that wants to.

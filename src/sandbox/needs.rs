@@ -108,6 +108,14 @@ pub fn of(config: &Config, config_path: &Path, library: Option<&Path>) -> Vec<Ne
         ));
         needs.extend(beside(library));
     }
+    if let Some(plugin) = &config.runtime.choices.plugin {
+        needs.push(Need::new(
+            "[plugin] library",
+            &plugin.library,
+            Access::Read,
+            Kind::Replaced,
+        ));
+    }
     for folder in &config.folders {
         needs.extend(of_folder(folder));
     }

@@ -255,6 +255,7 @@ pub fn executor_settings(config: &Config, catalogue: &Arc<Catalogue>) -> Executo
             threads: runtime.threads,
             precision: runtime.precision,
             engines_dir: config.state_dir.join("engines"),
+            choices: runtime.choices.clone(),
         },
         // The default list tries everything; only a list that somebody wrote is a wish.
         warn_skipped: runtime.providers_chosen && runtime.providers != [Provider::Cpu],

@@ -311,7 +311,12 @@ fn device_document(device_id: Option<u32>, facts: &DeviceFacts) -> DeviceDocumen
         device: place.map(|place| place.device.clone()),
         provider: place.map(|place| place.provider.as_str().to_owned()),
         model: facts.model.clone(),
-        skipped: facts.skipped.iter().map(ToString::to_string).collect(),
+        skipped: facts
+            .skipped
+            .iter()
+            .map(ToString::to_string)
+            .chain(facts.notes.iter().cloned())
+            .collect(),
     }
 }
 

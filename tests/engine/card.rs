@@ -108,6 +108,16 @@ impl Card {
         Lanes::open(lanes, &open).unwrap()
     }
 
+    /// What other programs leave.
+    pub fn free_bytes(&self) -> u64 {
+        self.memory_bytes - self.others_bytes(self.state().begun)
+    }
+
+    fn others_bytes(&self, run: usize) -> u64 {
+        let tenant = self.tenant.as_ref().filter(|(runs, _)| runs.contains(&run));
+        tenant.map_or(0, |(_, bytes)| *bytes)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -120,11 +130,7 @@ impl Card {
         if self.lost_from.is_some_and(|from| run >= from) {
             return Err(InferenceError::DeviceLost("CUDA failure 700".to_owned()));
         }
-        let others = self
-            .tenant
-            .as_ref()
-            .filter(|(runs, _)| runs.contains(&run))
-            .map_or(0, |(_, bytes)| *bytes);
+        let others = self.others_bytes(run);
         if bytes > cap_bytes || state.held_bytes + others + bytes > self.memory_bytes {
             state.refused += 1;
             return Err(InferenceError::OutOfMemory(format!("no room for {bytes} bytes")));

@@ -74,6 +74,25 @@ fn another_program_that_takes_the_cards_memory_for_a_while_costs_time_and_nothin
     );
 }
 
+/// One step is enough where the card says what is left; halving would need two.
+#[test]
+fn after_memory_ran_out_the_budget_is_read_again() {
+    let mut site = Site::new();
+    let source = site.source(&picture(520, 900, 9));
+    let net = Net::blur(2, 5);
+    let memory_bytes = 4_000_000;
+    let card = Arc::new(Card::new(memory_bytes).shared_with(4..1000, memory_bytes - memory_bytes / 8));
+    site.device_bytes = memory_bytes;
+    let asked = Arc::clone(&card);
+    site.budget = Some(Box::new(move || asked.free_bytes()));
+    let result = site.render(&source, &mut card.run_in(&net, 1), |recipe| {
+        recipe.tiling = Tiling::Exact
+    });
+    assert_eq!(result.report.oom_retries, 1, "{:?}", result.report.tile_history);
+    let alone = site.render(&source, &mut net.clone(), |recipe| recipe.tiling = Tiling::Exact);
+    assert_eq!(result.pixels, alone.pixels);
+}
+
 #[test]
 fn a_card_that_is_lost_in_the_middle_fails_the_picture_as_lost() {
     let site = Site::new();

@@ -9,8 +9,8 @@ use upscaled::clock::SystemClock;
 use upscaled::codec::DecodeLimits;
 use upscaled::config::{Format, Provider, Recipe};
 use upscaled::inference::card::{Element, Layout};
-use upscaled::inference::{InferenceError, ModelCard, Place, Planes, Profile, Upscaler};
-use upscaled::pipeline::{PipelineError, Render, render};
+use upscaled::inference::{InferenceError, ModelCard, Place, Planes, Profile, Upscaler, Windows};
+use upscaled::pipeline::{DeviceBudget, PipelineError, Render, render};
 use upscaled::progress::{Cancel, Progress};
 use upscaled::ratio::Ratio;
 use upscaled::report::RenderReport;
@@ -66,6 +66,7 @@ pub struct Net {
     fails_above: u64,
     fails_in: Range<usize>,
     another: bool,
+    windows: Windows,
     runs: usize,
     since_prepare: u64,
     wasted: u64,
@@ -113,6 +114,7 @@ impl Net {
             fails_above: u64::MAX,
             fails_in: 0..0,
             another: false,
+            windows: Windows::Any,
             runs: 0,
             since_prepare: 0,
             wasted: 0,
@@ -209,6 +211,12 @@ impl Net {
     pub fn with_another_provider(mut self) -> Self {
         self.place.provider = Provider::Cuda;
         self.another = true;
+        self
+    }
+
+    /// Refuses other windows than these.
+    pub fn taking(mut self, windows: Windows) -> Self {
+        self.windows = windows;
         self
     }
 
@@ -341,6 +349,10 @@ impl Upscaler for Net {
         self.profile = profile;
     }
 
+    fn windows(&self, _: u64) -> Windows {
+        self.windows
+    }
+
     fn prepare(&mut self, _: Size, _: u32, _: u64) -> Result<(), InferenceError> {
         self.since_prepare = 0;
         Ok(())
@@ -348,6 +360,19 @@ impl Upscaler for Net {
 
     fn upscale(&mut self, tiles: Planes<'_>, take: &mut dyn FnMut(Planes<'_>)) -> Result<(), InferenceError> {
         let pixels = tiles.size.pixels() * tiles.count as u64;
+        let is_taken = match self.windows {
+            Windows::Any => true,
+            Windows::Within(least, most) => {
+                let sides = [tiles.size.width, tiles.size.height];
+                tiles.count == 1 && sides.iter().all(|side| (least..=most).contains(side))
+            }
+            Windows::Only(window) => tiles.count == 1 && tiles.size == window,
+        };
+        assert!(
+            is_taken,
+            "{} × {} where {:?} are taken",
+            tiles.count, tiles.size, self.windows
+        );
         self.runs += 1;
         if pixels > self.fails_above && self.fails_in.contains(&self.runs) {
             self.wasted += self.since_prepare;
@@ -458,6 +483,8 @@ pub struct Site {
     pub host_bytes: u64,
     /// What inference may hold on the device.
     pub device_bytes: u64,
+    /// What the device has for us later on; `None`: the same.
+    pub budget: Option<Box<dyn Fn() -> u64>>,
 }
 
 impl Site {
@@ -466,6 +493,7 @@ impl Site {
             dir: tempfile::tempdir().unwrap(),
             host_bytes: 1 << 30,
             device_bytes: 1 << 30,
+            budget: None,
         }
     }
 
@@ -524,6 +552,7 @@ impl Site {
                 out,
                 host: &Budget::new(self.host_bytes),
                 device_bytes: self.device_bytes,
+                budget: DeviceBudget(&|_| self.budget.as_ref().map_or(self.device_bytes, |now| now())),
                 window_pixels_ceiling: None,
                 progress: &Progress::default(),
                 cancel: &Cancel::default(),

@@ -17,7 +17,7 @@ use upscaled::codec::DecodeLimits;
 use upscaled::config::{Config, Provider};
 use upscaled::inference::{Catalogue, InferenceError, Model, ModelCard, Place, Planes, Profile, Upscaler};
 use upscaled::pipeline::executor::{Executor, Order, SharedFacts, Tuned, Work};
-use upscaled::pipeline::{PipelineError, Render, render};
+use upscaled::pipeline::{DeviceBudget, PipelineError, Render, render};
 use upscaled::progress::Cancel;
 use upscaled::report::RenderReport;
 use upscaled::service::MakeExecutor;
@@ -67,6 +67,7 @@ impl Work for NearestWork {
             out: order.out,
             host: &self.host,
             device_bytes: 1 << 30,
+            budget: DeviceBudget(&|_| 1 << 30),
             window_pixels_ceiling: None,
             progress: &order.progress,
             cancel: &order.cancel,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use upscaled::config::{Precision, Provider};
+use upscaled::config::{Precision, Provider, ProviderChoices};
 use upscaled::inference::{Model, OrtUpscaler, Planes, SessionSettings, Upscaler};
 use upscaled::size::Size;
 
@@ -19,6 +19,7 @@ impl Whole {
             threads: None,
             precision: Precision::Auto,
             engines_dir: PathBuf::from("/nonexistent"),
+            choices: ProviderChoices::default(),
         };
         let model = Model::built_in(model).expect("a built-in model");
         let (session, _) = OrtUpscaler::open(&super::runtime(), model, settings, 4 << 30).expect("a session");

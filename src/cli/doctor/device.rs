@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::super::daemon_catalogue;
 use super::super::out::complain;
 use super::{Check, gpu};
-use crate::config::{Config, Provider};
+use crate::config::{Config, Provider, RuntimeConfig};
 use crate::inference::library::remedy;
+use crate::inference::providers::{DESCRIPTIONS, Description, describe};
 use crate::inference::{
     Catalogue, InferenceError, Model, OrtUpscaler, PLANES, Planes, Runtime, SessionSettings, SkippedProvider,
     Upscaler,
@@ -21,8 +22,17 @@ const TRIAL_BYTES: u64 = 256 << 20;
 /// Side of the tile that is tried.
 const TRIAL_PX: u32 = 64;
 
-/// The providers, fastest first.
-const PROVIDERS: [Provider; 3] = [Provider::Tensorrt, Provider::Cuda, Provider::Cpu];
+/// The providers, fastest first: those that everybody is told of, and those that the configuration names.
+fn providers(config: &Config) -> Vec<Provider> {
+    let default = RuntimeConfig::default().providers;
+    let told =
+        |known: &&Description| default.contains(&known.provider) || config.runtime.wants(known.provider);
+    DESCRIPTIONS
+        .iter()
+        .filter(told)
+        .map(|known| known.provider)
+        .collect()
+}
 
 /// What the checks came to.
 pub struct Found {
@@ -57,7 +67,8 @@ pub fn check(config: &Config) -> Found {
     let catalogue = Arc::new(daemon_catalogue(config).with_notice(|text| complain(text)));
     let model = model(config, &catalogue);
     let mut missing: Vec<SkippedProvider> = Vec::new();
-    for provider in PROVIDERS {
+    let providers = providers(config);
+    for provider in providers.iter().copied() {
         match &model {
             Ok(model) => match open(
                 &runtime,
@@ -73,7 +84,8 @@ pub fn check(config: &Config) -> Found {
     }
     match model {
         Ok(_) => {
-            checks.extend(PROVIDERS.map(|provider| provider_check(provider, config, &usable, &missing)));
+            let check = |provider| provider_check(provider, config, &usable, &missing);
+            checks.extend(providers.into_iter().map(check));
             checks.push(first_tile(config, usable));
         }
         Err(error) => checks.push(error),
@@ -149,19 +161,23 @@ fn provider_check(
         } else {
             "; not in [runtime] providers"
         };
-        return Check::ok(
-            name,
-            format!("works on {}, {}{unused}", place.device, place.precision),
-        );
+        let works = format!("works on {}, {}{unused}", place.device, place.precision);
+        return match upscaler.left() {
+            None => Check::ok(name, works),
+            Some(left) => Check::warn(
+                name,
+                format!("{works}; {left}"),
+                "use another provider for this model",
+            ),
+        };
     }
     let reason = missing
         .iter()
         .find(|skipped| skipped.provider == provider)
         .map_or("cannot be used", |s| &s.reason);
     let is_needed = !usable.iter().any(|(other, _)| wanted.contains(other));
-    let (detail, remedy) = reason
-        .rsplit_once("; ")
-        .unwrap_or((reason, "see the log with --log-level debug"));
+    let needs = format!("it needs {}", describe(provider).needs);
+    let (detail, remedy) = reason.rsplit_once("; ").unwrap_or((reason, &needs));
     match is_needed && wanted.contains(&provider) {
         true => Check::fail(
             name,

@@ -67,7 +67,28 @@ const OUTSIDE_FOLDERS: &[(&str, &str)] = &[
     ),
     (
         "[runtime]\nproviders = [\"cdua\"]",
-        "[runtime] providers: must be \"tensorrt\", \"cuda\" or \"cpu\", not \"cdua\"; did you mean \"cuda\"?",
+        "[runtime] providers: must be \"tensorrt\", \"cuda\", \"migraphx\", \"openvino\", \"webgpu\", \"plugin\" or \"cpu\", \
+         not \"cdua\"; did you mean \"cuda\"?",
+    ),
+    (
+        "[runtime]\nproviders = [\"plugin\", \"cpu\"]",
+        "[runtime] providers: \"plugin\" has no library; name it as library in [plugin], or leave it out",
+    ),
+    (
+        "[plugin]\ndevice = \"gpu\"",
+        "[plugin] library: is missing; write the path of the provider's library",
+    ),
+    (
+        "[plugin]\nlibrary = \"/opt/x.so\"\ndevice = \"gppu\"",
+        "[plugin] device: must be \"auto\" or \"cpu\", \"gpu\" or \"npu\", not \"gppu\"; did you mean \"gpu\"?",
+    ),
+    (
+        "[plugin]\nlibrary = \"/opt/x.so\"\noptions = { streams = 2 }",
+        "[plugin] options: \"streams\" must be text in quotes, not the number 2",
+    ),
+    (
+        "[plugin]\nlibary = \"/opt/x.so\"\nlibrary = \"/opt/x.so\"",
+        "unknown key \"libary\" in [plugin]; did you mean \"library\", or does it belong in [runtime]?",
     ),
     (
         "schedule = \"at night\"",

@@ -163,6 +163,30 @@ fn any_runtime() -> impl Strategy<Value = RuntimeConfig> {
     ));
     let ids = prop::sample::subsequence((0..=1023).collect::<Vec<u32>>(), 1..5);
     let library = prop::option::of(Just(PathBuf::from("/opt/lib x.so")));
+    let plugin = (
+        prop::option::of(any_word()),
+        prop::option::of(Just("Some \"Provider\"".to_owned())),
+        prop::sample::subsequence(vec![("a.b", "1"), ("c", "{\"CPU\": {}}")], 0..=2),
+    );
+    let plugin = plugin.prop_map(|(device, provider, options)| PluginConfig {
+        library: PathBuf::from("/opt/plug in.so"),
+        device,
+        provider,
+        options: options
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+    });
+    let choices = (
+        prop::option::of(any_word()),
+        prop::option::of(any::<bool>()),
+        prop::option::of(plugin),
+    );
+    let choices = choices.prop_map(|(openvino_device, channels_last, plugin)| ProviderChoices {
+        openvino_device,
+        channels_last,
+        plugin,
+    });
     (
         providers,
         ids,
@@ -170,9 +194,10 @@ fn any_runtime() -> impl Strategy<Value = RuntimeConfig> {
         prop::option::of(1..=1024_usize),
         any_word(),
         prop::option::of((1..=3600_u64).prop_map(Duration::from_secs)),
+        choices,
     )
         .prop_map(
-            |(providers, device_ids, library, threads, precision, unload_after)| RuntimeConfig {
+            |(providers, device_ids, library, threads, precision, unload_after, choices)| RuntimeConfig {
                 library,
                 providers_chosen: providers.is_some(),
                 providers: providers.unwrap_or(RuntimeConfig::default().providers),
@@ -180,6 +205,7 @@ fn any_runtime() -> impl Strategy<Value = RuntimeConfig> {
                 threads,
                 precision,
                 unload_after,
+                choices,
             },
         )
 }

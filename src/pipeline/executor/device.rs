@@ -11,13 +11,14 @@ use crate::config::{Precision, Provider};
 use crate::fs::RealFilesystem;
 use crate::inference::lanes::OpenLane;
 use crate::inference::learned::{self, Evidence};
+use crate::inference::measure;
 use crate::inference::profile_store::{ProfileKey, ProfileStore, profile_dirs};
+use crate::inference::providers::{Memory, describe};
 use crate::inference::{
     InferenceError, Lanes, Model, OrtUpscaler, Profile, Runtime, SkippedProvider, Upscaler,
 };
-use crate::inference::{measure, providers};
 use crate::machine::{self, nvidia::FreeMemory};
-use crate::pipeline::{PipelineError, Render, render};
+use crate::pipeline::{DeviceBudget, PipelineError, Render, render};
 use crate::progress::Cancel;
 use crate::report::RenderReport;
 use crate::tiling::Speed;
@@ -166,6 +167,10 @@ impl Device {
         for skipped in &skipped {
             tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
         }
+        let notes: Vec<String> = warm.upscaler.left().into_iter().collect();
+        for note in &notes {
+            tracing::warn!("{note}");
+        }
         tracing::info!(
             model = name,
             provider = warm.upscaler.place().provider.as_str(),
@@ -176,6 +181,7 @@ impl Device {
             place: Some(warm.upscaler.place().clone()),
             model: Some(name.to_owned()),
             skipped,
+            notes,
             device_bytes: Some(device_bytes),
             host_bytes: self.host.total_bytes(),
             out_of_use: None,
@@ -193,7 +199,7 @@ impl Device {
         model: Model,
         device_bytes: u64,
     ) -> Result<Box<dyn Upscaler>, InferenceError> {
-        let lanes = providers::lanes(first.place().provider);
+        let lanes = describe(first.place().provider).lanes;
         if lanes == 1 {
             return Ok(Box::new(first));
         }
@@ -208,26 +214,30 @@ impl Device {
         Ok(Box::new(Lanes::open(lanes, &open)?))
     }
 
-    /// The budget of the next picture: the configured one, or what is free on the device now, less a reserve.
+    /// The budget of the next picture.
     fn device_budget(&self) -> u64 {
-        if let Some(bytes) = self.settings.device_bytes {
-            return bytes;
-        }
         let warm = self.warm.as_ref().map(|warm| warm.upscaler.as_ref());
-        // What the warm session holds is ours to use again.
-        let held = warm.and_then(Upscaler::device_peak_bytes).unwrap_or(0);
-        let provider = warm.map(|warm| warm.place().provider);
-        let first = self.settings.session.providers.first().copied();
-        match provider.or(first).unwrap_or(Provider::Cpu) {
-            Provider::Cpu => {
-                // A quarter stays with everything else that the machine does.
-                let free = machine::available_memory_bytes().saturating_add(held);
-                in_steps(free / 4 * 3, MOST_CPU_BYTES)
-            }
-            Provider::Cuda | Provider::Tensorrt => {
-                gpu_budget((self.free_memory)(self.settings.session.device_id), held)
-            }
+        budget(&self.settings, &self.free_memory, warm)
+    }
+}
+
+/// The configured budget, or what is free on the device now, less a reserve. What the session that is warm on it holds is
+/// ours to use again.
+fn budget(settings: &ExecutorSettings, free_memory: &FreeMemory, warm: Option<&dyn Upscaler>) -> u64 {
+    if let Some(bytes) = settings.device_bytes {
+        return bytes;
+    }
+    let held = warm.and_then(Upscaler::device_peak_bytes).unwrap_or(0);
+    let provider = warm.map(|warm| warm.place().provider);
+    let first = settings.session.providers.first().copied();
+    match describe(provider.or(first).unwrap_or(Provider::Cpu)).memory {
+        Memory::HostArena | Memory::Host => {
+            // A quarter stays with everything else that the machine does.
+            let free = machine::available_memory_bytes().saturating_add(held);
+            in_steps(free / 4 * 3, MOST_CPU_BYTES)
         }
+        Memory::Card => UNKNOWN_CARD_BYTES,
+        Memory::Nvidia => gpu_budget(free_memory(settings.session.device_id), held),
     }
 }
 
@@ -245,6 +255,7 @@ impl Work for Device {
                 .warnings
                 .extend(facts.skipped.iter().map(ToString::to_string));
         }
+        report.warnings.extend(facts.notes);
         let Some(warm) = &mut self.warm else {
             return Err(inference(InferenceError::Model("no session is open".to_owned())));
         };
@@ -254,6 +265,7 @@ impl Work for Device {
         if let Some(profile) = self.profiles.load(&key) {
             upscaler.set_profile(profile);
         }
+        let (settings, free_memory) = (&self.settings, &self.free_memory);
         let job = Render {
             source: &order.source,
             recipe: &order.recipe,
@@ -261,6 +273,7 @@ impl Work for Device {
             out: order.out,
             host: &self.host,
             device_bytes,
+            budget: DeviceBudget(&|upscaler| budget(settings, free_memory, Some(upscaler))),
             window_pixels_ceiling: learned::ceiling(upscaler.profile(), device_bytes),
             progress: &order.progress,
             cancel: &order.cancel,
@@ -274,6 +287,13 @@ impl Work for Device {
             std::mem::forget(self.warm.take());
         } else if let Err(PipelineError::Inference { .. }) = result {
             // A session that failed is not trusted with the next picture.
+            self.warm = None;
+        } else if self
+            .warm
+            .as_ref()
+            .is_some_and(|warm| *warm.upscaler.place() != key.place)
+        {
+            // What filled the device may be gone by the next picture, which begins with the first provider again.
             self.warm = None;
         }
         result
@@ -316,6 +336,14 @@ impl Work for Device {
         })
     }
 
+    /// Gives back what only runs need: on a card other programs may want it.
+    fn pause(&mut self) {
+        if let Some(Err(error)) = self.warm.as_mut().map(|warm| warm.upscaler.shrink()) {
+            tracing::debug!("cannot shrink the device's arena: {error}");
+            self.warm = None;
+        }
+    }
+
     /// Gives the model's memory back, for whatever else the machine does.
     fn rest(&mut self) {
         let Some(warm) = self.warm.take() else { return };
@@ -332,7 +360,7 @@ impl Work for Device {
 /// The budget on a graphics card of which so much is free, and so much more is held by the session that is warm.
 fn gpu_budget(free: Option<u64>, held: u64) -> u64 {
     let Some(free) = free else {
-        return UNKNOWN_GPU_BYTES;
+        return UNKNOWN_CARD_BYTES;
     };
     let free = free.saturating_add(held);
     // The context, workspaces outside the arena, and other programs' next allocation.
@@ -352,8 +380,8 @@ const MOST_CPU_BYTES: u64 = 4 << 30;
 /// A CUDA context and a desktop take about so much.
 const GPU_RESERVE_BYTES: u64 = 512 << 20;
 
-/// Where the driver does not tell what is free: half of a small card of today.
-const UNKNOWN_GPU_BYTES: u64 = 4 << 30;
+/// Where no driver tells what is free: half of a small card of today.
+const UNKNOWN_CARD_BYTES: u64 = 4 << 30;
 
 #[cfg(test)]
 mod tests {
@@ -370,6 +398,6 @@ mod tests {
         assert_eq!(gpu_budget(Some(12 * GIB), 8 * GIB), 18 * GIB);
         // A card that others fill still gets the smallest step, and the ladder deals with the rest.
         assert_eq!(gpu_budget(Some(0), 0), 256 << 20);
-        assert_eq!(gpu_budget(None, 8 * GIB), UNKNOWN_GPU_BYTES);
+        assert_eq!(gpu_budget(None, 8 * GIB), UNKNOWN_CARD_BYTES);
     }
 }

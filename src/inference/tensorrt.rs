@@ -1,0 +1,156 @@
+//! Owns what a session on TensorRT needs beyond its options: the one range of windows that a model's engine is built for
+//! under a budget, and the place where the engine is found again. Never builds one.
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::path::Path;
+
+use super::card::{Layout, Model, ModelCard};
+use super::engines::{BYTES_MAX, Bench, EngineKey, EngineStore};
+use super::onnx;
+use super::providers::{EngineSettings, ProfileShapes};
+use crate::machine::nvidia;
+use crate::tiling::MemoryNeed;
+
+/// Sides of windows that engines are built for, pixels. Few, so that a budget that changes a little finds the engine of
+/// yesterday; above the first the halo is small already, and building takes memory for the largest window.
+const SIDES: [u32; 5] = [512, 384, 256, 128, 64];
+
+/// The least side of a window: smaller pictures are extended to it.
+pub(super) const SIDE_MIN_PX: u32 = 64;
+
+/// The largest side of a window that fits half of the budget; the other half is for the workspace.
+pub(super) fn side_px(card: &ModelCard, need: &MemoryNeed, device_bytes: u64) -> u32 {
+    let [.., least] = SIDES;
+    let fits = |side: &u32| need.budget_of_window(u64::from(*side).pow(2)) <= device_bytes / 2;
+    let side = SIDES.into_iter().find(fits).unwrap_or(least);
+    side.max(card.minimum_px)
+        .next_multiple_of(card.alignment_px.max(1))
+}
+
+/// What TensorRT is told of engines, with their directories made; `None` where there is no TensorRT, which then says so
+/// itself.
+///
+/// # Errors
+/// Those of the directories.
+pub(super) fn engine(
+    root: &Path,
+    device_id: u32,
+    runtime: &str,
+    model: &Model,
+    precision: &'static str,
+    side_px: u32,
+) -> io::Result<Option<EngineSettings>> {
+    let Some(tensorrt) = version() else {
+        return Ok(None);
+    };
+    // Boards with a card of their own have no NVML.
+    let survey = nvidia::survey().ok();
+    let gpu = survey
+        .as_ref()
+        .and_then(|survey| survey.devices.get(device_id as usize));
+    let bench = Bench {
+        gpu: gpu.map_or_else(|| format!("device {device_id}"), |gpu| gpu.name.clone()),
+        driver: survey
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |survey| survey.driver.clone()),
+        tensorrt,
+        runtime: runtime.to_owned(),
+    };
+    let key = EngineKey {
+        model_sha256: model.card.sha256.to_string(),
+        precision,
+        side_px,
+    };
+    let dirs = EngineStore::new(root, BYTES_MAX).open(&bench, &key)?;
+    Ok(Some(EngineSettings {
+        engines_dir: dirs.engines,
+        timings_dir: dirs.timings,
+        prefix: key.prefix(),
+        shapes: shapes(model, side_px),
+    }))
+}
+
+/// The shapes of the range; `None` for a model whose window is fixed, and for a file that does not tell its input's name.
+fn shapes(model: &Model, side_px: u32) -> Option<ProfileShapes> {
+    if model.card.fixed_shape.is_some() {
+        return None;
+    }
+    let input = onnx::inspect(&model.onnx, None).ok()?.input;
+    let channels = model.card.channels;
+    let shape = |side: u32| {
+        let dims = match model.card.layout {
+            Layout::Nchw => [1, channels, side, side],
+            Layout::Nhwc => [1, side, side, channels],
+        };
+        format!("{input}:{}", dims.map(|dim| dim.to_string()).join("x"))
+    };
+    Some(ProfileShapes {
+        least: shape(SIDE_MIN_PX.min(side_px)),
+        best: shape(side_px),
+        most: shape(side_px),
+    })
+}
+
+/// Version of TensorRT's library, if that can be loaded. It then stays loaded, for the provider.
+fn version() -> Option<String> {
+    // SAFETY: both texts end with a zero byte. Loading the library runs its initialisers, as it would when the provider is
+    // loaded; it is never unloaded, so the function stays where it is found.
+    let function = unsafe {
+        let library = libc::dlopen(c"libnvinfer.so.10".as_ptr(), libc::RTLD_NOW);
+        if library.is_null() {
+            return None;
+        }
+        libc::dlsym(library, c"getInferLibVersion".as_ptr())
+    };
+    if function.is_null() {
+        return Some("10".to_owned());
+    }
+    // SAFETY: NvInferRuntime.h: `extern "C" int32_t getInferLibVersion() noexcept`, in every version 10.
+    let function = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> c_int>(function) };
+    // Major · 10000 + minor · 100 + patch.
+    let number = function();
+    Some(format!(
+        "{}.{}.{}",
+        number / 10_000,
+        number / 100 % 100,
+        number % 100
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_has_one_range_of_windows_for_budgets_that_are_alike() {
+        let model = Model::built_in("span-x4").unwrap();
+        let need = model.cpu_profile.as_ref().unwrap().memory;
+        let side = |bytes| side_px(&model.card, &need, bytes);
+        assert_eq!(side(8 << 30), 512);
+        assert_eq!(side(7 << 30), 512, "another program took a little");
+        assert_eq!(side(768 << 20), 384);
+        assert_eq!(side(16 << 20), 64, "below that the ladder finds out");
+        let aligned = ModelCard {
+            alignment_px: 100,
+            ..model.card.clone()
+        };
+        assert_eq!(side_px(&aligned, &need, 8 << 30), 600);
+    }
+
+    #[test]
+    fn the_range_is_told_in_the_models_order() {
+        let mut model = Model::built_in("span-x2").unwrap();
+        let input = onnx::inspect(&model.onnx, None).unwrap().input;
+        let told = shapes(&model, 512).unwrap();
+        assert_eq!(told.least, format!("{input}:1x3x64x64"));
+        assert_eq!(
+            (&told.best, &told.most),
+            (&format!("{input}:1x3x512x512"), &told.best)
+        );
+        model.card.layout = Layout::Nhwc;
+        assert_eq!(shapes(&model, 256).unwrap().most, format!("{input}:1x256x256x3"));
+        model.card.fixed_shape = Some([64, 64]);
+        assert_eq!(shapes(&model, 64), None);
+    }
+}
