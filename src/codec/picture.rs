@@ -7,7 +7,7 @@ use std::path::Path;
 
 use image::{ImageDecoder, ImageError};
 
-use super::bands;
+use super::bands::{self, JxlTold};
 use super::convert::{self, Plan};
 use super::decoder;
 use super::density::Density;
@@ -66,6 +66,7 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
     let (mut most_bytes, mut kept_bytes) = (0, 0);
     for outline in outlines {
         let mut density = None;
+        let mut work_bytes = outline.work_bytes;
         let mut facts = match (&outline.facts, &outline.tiff) {
             (Some(facts), _) => facts.clone(),
             (None, Some(page)) => {
@@ -80,9 +81,10 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
                 }
             }
             (None, None) if source.format == SourceFormat::Jxl => {
-                let (facts, runs) = jxl_facts(path, source, limits)?;
-                animation = runs;
-                facts
+                let told = jxl_told(path, source, limits)?;
+                animation = told.animation;
+                work_bytes = work_bytes.saturating_add(told.work_bytes);
+                told.facts
             }
             (None, None) => decoder_facts(path, source, limits)?,
         };
@@ -112,7 +114,7 @@ pub(super) fn know(path: &Path, source: &Source, limits: &super::DecodeLimits) -
         let rows_held = source::rows_held(size, orientation, outline.band_rows);
         let bytes = (facts.raw.row_bytes(size.width) as u64)
             .saturating_mul(rows_held.into())
-            .saturating_add(outline.work_bytes)
+            .saturating_add(work_bytes)
             .saturating_add(plan.work_bytes(size.width));
         kept_bytes += plan.kept_bytes();
         most_bytes = bytes.max(most_bytes);
@@ -213,24 +215,19 @@ fn decoder_facts(path: &Path, source: &Source, limits: &super::DecodeLimits) -> 
 }
 
 /// As [`decoder_facts`]; also whether it is an animation, which a JPEG XL tells only to its decoder.
-fn jxl_facts(
-    path: &Path,
-    source: &Source,
-    limits: &super::DecodeLimits,
-) -> Result<(Facts, Option<Animation>), CodecError> {
-    let read = fenced(|| bands::jxl_facts(&source.file, &source.outline));
-    let (facts, animation) = match read {
-        Ok(Ok(facts)) => facts,
+fn jxl_told(path: &Path, source: &Source, limits: &super::DecodeLimits) -> Result<JxlTold, CodecError> {
+    let mut told = match fenced(|| bands::jxl_told(&source.file, &source.outline)) {
+        Ok(Ok(told)) => told,
         Ok(Err(error)) => return Err(file::decoder_error(path, error)),
         Err(Panicked) => return Err(file::unreadable(path, "its header is damaged")),
     };
-    let animation = animation.filter(|animation| animation.delays.len() > 1);
-    if let Some(animation) = &animation {
+    told.animation = told.animation.filter(|animation| animation.delays.len() > 1);
+    if let Some(animation) = &told.animation {
         let frames = animation.delays.len() as u64;
         let pixels = source.size.pixels().saturating_mul(frames);
         file::check_count(path, "frames", frames, pixels, limits)?;
     }
-    Ok((facts, animation))
+    Ok(told)
 }
 
 fn unknown_samples(path: &Path) -> CodecError {

@@ -94,11 +94,13 @@ pub fn worth_asking(sources: &[PathBuf], format: &str) -> Vec<PathBuf> {
     sources.iter().filter(is_worth).cloned().collect()
 }
 
-/// Fixtures that are no pictures, need a feature, or are refused on purpose.
-const NOT_SOURCES: [&str; 6] = [
+/// Fixtures that are no pictures, need a feature, are large for what they show, or are refused on purpose.
+const NOT_SOURCES: [&str; 8] = [
     ".md",
     ".raw",
     ".heic",
+    "large-animated.jxl",
+    "large-animated-lossless.jxl",
     "arithmetic.jpg",
     "animated.avif",
     "cropped.avif",

@@ -1,9 +1,9 @@
 //! Owns the pixels of a HEIC, decoded by the system's libheif. Never lets it turn or crop: that is done once, by what
 //! the outline says.
 //!
-//! libheif holds its own memory, about five bytes a pixel and sample, within what the outline promises; no test counts
-//! it. The bindings are these few lines: the functions have been the same since libheif 1.8, and the crates that bind
-//! it want versions that the distributions in use do not have.
+//! libheif holds its own memory, for as many pixels as the coded parts say, which the outline has seen and promised.
+//! The bindings are these few lines: the functions have been the same since libheif 1.8, and the crates that bind it want
+//! versions that the distributions in use do not have.
 
 use std::ffi::{CStr, c_int};
 use std::fs::File;
@@ -16,7 +16,7 @@ use super::parts::Parts;
 use super::{Bands, Shape, Trouble};
 use crate::codec::file::Source;
 use crate::codec::layout::{Channels, Depth};
-use crate::codec::outline::{Extent, Heif};
+use crate::codec::outline::{Extent, Heif, is_one_picture};
 use crate::size::Size;
 
 /// A HEIC whose outline is known.
@@ -38,6 +38,20 @@ impl Picture {
     }
 }
 
+impl Picture {
+    /// Refuses parts for which the decoder would hold more than the outline saw.
+    fn insist_on_pictures(&self) -> Result<(), Trouble> {
+        let grids = [Some(&self.heif.color), self.heif.alpha.as_ref()];
+        for tile in grids.into_iter().flatten().flat_map(|grid| &grid.tiles) {
+            let part = Parts::new(&self.file, tile).all().map_err(ImageError::IoError)?;
+            if !is_one_picture(&part) {
+                return Err(damaged("a part of it is not one picture".to_owned()).into());
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Bands for Picture {
     fn read(&mut self, rows: &mut [u8]) -> Result<(), Trouble> {
         let bytes = self.file.metadata().map_err(ImageError::IoError)?.len();
@@ -45,6 +59,7 @@ impl Bands for Picture {
         let packed = Parts::new(&self.file, &whole)
             .all()
             .map_err(ImageError::IoError)?;
+        self.insist_on_pictures()?;
         let layout = self.shape.layout;
         let (chroma, pixel_bytes) = match (layout.channels.has_alpha(), layout.depth) {
             (false, Depth::Eight) => (sys::INTERLEAVED_RGB, 3),

@@ -1,13 +1,17 @@
 //! Owns the frames of a JPEG XL, each as a whole picture, turned as the file says. Never lets its decoder hold more
-//! than the outline promised.
+//! than was promised. It holds every frame that it has given: it has no way to let go of one and keep those that the next
+//! one is laid upon.
+
+mod profile;
 
 use std::fs::File;
+use std::io::Read;
 
 use image::ImageError;
 use image::error::{
     DecodingError, ImageFormatHint, LimitError, LimitErrorKind, UnsupportedError, UnsupportedErrorKind,
 };
-use jxl_oxide::{AllocTracker, JxlImage, PixelFormat};
+use jxl_oxide::{AllocTracker, InitializeResult, JxlImage, PixelFormat};
 
 use super::parts::Parts;
 use super::{Bands, Shape, Trouble};
@@ -29,7 +33,7 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) fn open(source: Source, shape: Shape) -> Result<Self, Trouble> {
-        let image = read(&source.file, &source.outline)?;
+        let (image, _) = read(&source.file, &source.outline)?;
         shape.insist(Size::new(image.width(), image.height()), layout(&image))?;
         Ok(Self {
             image,
@@ -67,12 +71,18 @@ impl Bands for Frames {
     }
 }
 
-/// What is to be known before a row is read, and how the frames run.
-pub(in crate::codec) fn facts(
-    file: &File,
-    outline: &Outline,
-) -> Result<(Facts, Option<Animation>), ImageError> {
-    let image = read(file, outline)?;
+/// What only the decoder tells.
+pub(in crate::codec) struct Told {
+    pub(in crate::codec) facts: Facts,
+    /// How the frames run, if it is an animation.
+    pub(in crate::codec) animation: Option<Animation>,
+    /// Most bytes that the decoder holds besides what the outline promised.
+    pub(in crate::codec) work_bytes: u64,
+}
+
+/// What is to be known before a row is read.
+pub(in crate::codec) fn told(file: &File, outline: &Outline) -> Result<Told, ImageError> {
+    let (image, work_bytes) = read(file, outline)?;
     let header = image.image_header();
     if image.hdr_type().is_some() {
         return Err(unsupported("a high dynamic range (PQ or HLG)"));
@@ -109,21 +119,98 @@ pub(in crate::codec) fn facts(
         exif: outline.exif.clone(),
         xmp: outline.xmp.clone(),
     };
-    Ok((facts, animation))
+    Ok(Told {
+        facts,
+        animation,
+        work_bytes,
+    })
 }
 
 /// Reads all but the pixels; only the coded stream, so that the decoder never unpacks metadata, which it would do
-/// without a limit.
-fn read(file: &File, outline: &Outline) -> Result<JxlImage, ImageError> {
+/// without a limit. Also tells what it holds besides what the outline promised.
+fn read(file: &File, outline: &Outline) -> Result<(JxlImage, u64), ImageError> {
+    let work_bytes = profile::work_bytes(file, outline)?;
     let bytes = usize::try_from(outline.work_bytes).unwrap_or(usize::MAX);
-    let image = JxlImage::builder()
-        .alloc_tracker(AllocTracker::with_limit(bytes))
-        .read(Parts::new(file, &outline.parts))
-        .map_err(image_error)?;
+    let tracker = AllocTracker::with_limit(bytes);
+    let mut portions = Portions::new(Parts::new(file, &outline.parts));
+    let mut image = begin(&mut portions, tracker.clone())?;
+    while !image.is_loading_done() && portions.feed(|bytes| image.feed_bytes(bytes))? {}
     if !image.is_loading_done() || image.num_loaded_keyframes() == 0 {
         return Err(ImageError::IoError(std::io::ErrorKind::UnexpectedEof.into()));
     }
-    Ok(image)
+    let kept_bytes = kept_bytes(&image);
+    tracker.expand_limit(usize::try_from(kept_bytes).unwrap_or(usize::MAX));
+    Ok((image, work_bytes.saturating_add(kept_bytes)))
+}
+
+/// Bytes of all frames but one, which the outline promised: a 32-bit number for each sample.
+fn kept_bytes(image: &JxlImage) -> u64 {
+    let channels = 3 + image.image_header().metadata.ec_info.len() as u64;
+    let more = image.num_loaded_frames().saturating_sub(1) as u64;
+    let pixels = Size::new(image.width(), image.height()).pixels();
+    more.saturating_mul(pixels).saturating_mul(channels * 4)
+}
+
+/// Reads the header and the profile. The decoder begins them anew whenever it is asked whether they are there, so it is
+/// asked when there is twice as much.
+fn begin(portions: &mut Portions<'_>, tracker: AllocTracker) -> Result<JxlImage, ImageError> {
+    let mut waiting = JxlImage::builder().alloc_tracker(tracker).build_uninit();
+    let mut wanted = 0;
+    loop {
+        let is_more = portions.feed(|bytes| waiting.feed_bytes(bytes))?;
+        if is_more && portions.fed < wanted {
+            continue;
+        }
+        wanted = portions.fed * 2;
+        match waiting.try_init().map_err(image_error)? {
+            InitializeResult::Initialized(image) => return Ok(image),
+            InitializeResult::NeedMoreData(again) if is_more => waiting = again,
+            InitializeResult::NeedMoreData(_) => {
+                return Err(ImageError::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+/// Bytes that the decoder takes in at once.
+const PORTION_BYTES: usize = 16 << 10;
+
+/// The coded stream, a portion at a time.
+struct Portions<'a> {
+    parts: Parts<'a>,
+    bytes: Vec<u8>,
+    /// Those that were read and not taken.
+    left: usize,
+    /// Bytes taken so far.
+    fed: usize,
+}
+
+impl<'a> Portions<'a> {
+    fn new(parts: Parts<'a>) -> Self {
+        Self {
+            parts,
+            bytes: vec![0; PORTION_BYTES],
+            left: 0,
+            fed: 0,
+        }
+    }
+
+    /// Reads a portion and hands it to the decoder, which tells how much it took; `false` at the end.
+    fn feed(&mut self, mut take: impl FnMut(&[u8]) -> jxl_oxide::Result<usize>) -> Result<bool, ImageError> {
+        let read = self
+            .parts
+            .read(&mut self.bytes[self.left..])
+            .map_err(ImageError::IoError)?;
+        if read == 0 {
+            return Ok(false);
+        }
+        let there = self.left + read;
+        let taken = take(&self.bytes[..there]).map_err(image_error)?.min(there);
+        self.bytes.copy_within(taken..there, 0);
+        self.left = there - taken;
+        self.fed += taken;
+        Ok(true)
+    }
 }
 
 /// How rows come out; `None` for what cannot be had as 8- or 16-bit integers of grey or RGB.

@@ -33,7 +33,7 @@ use super::probe::DecodeLimits;
 use super::raw::RawLayout;
 use crate::size::Size;
 
-pub(super) use jxl::facts as jxl_facts;
+pub(super) use jxl::{Told as JxlTold, told as jxl_told};
 
 /// Stored rows, top to bottom; those of the next frame after the last of one.
 pub(super) trait Bands: Send {

@@ -53,7 +53,8 @@ fn compress(spec: &SinkSpec, picture: &[u8]) -> Result<Vec<u8>, CodecError> {
         Depth::Sixteen => BitDepth::Sixteen,
     };
     let (width, height) = (spec.size.width as usize, spec.size.height as usize);
-    let mut coded = Vec::new();
+    // Room for the worst case at once: to grow, the file would need its room twice.
+    let mut coded = Vec::with_capacity(usize::try_from(most_coded_bytes(spec)).unwrap_or(0));
     JxlSimpleEncoder::new(picture, EncoderOptions::new(width, height, colours, depth))
         .encode(&mut coded)
         .map_err(|error| refused(ResultFormat::Jxl, format_args!("{error:?}")))?;
@@ -297,17 +298,25 @@ fn put_u64(bits: &mut Bits, value: u64) {
     }
 }
 
-/// Tables and what they are made of, for each group of 256 × 256 pixels and for all.
+/// Tables and what they are made of.
 const TABLE_BYTES: u64 = 1 << 20;
 
-/// Most bytes held besides the rows: the picture; room for each group's worst case, two bytes for a sample of 8 bits
-/// and three for one of 16; the file, which grows in a vector that may be twice as large as what is in it.
-pub fn bytes(spec: &SinkSpec) -> u64 {
+/// What each group of 256 × 256 pixels takes besides its samples.
+const GROUP_BYTES: u64 = 1024;
+
+/// The most that the samples become: two bytes for one of 8 bits, three for one of 16.
+fn most_coded_bytes(spec: &SinkSpec) -> u64 {
     let samples = spec.size.pixels() * spec.layout.channels.count() as u64;
-    let (sample, room) = match spec.layout.depth {
-        Depth::Eight => (1, 2),
-        Depth::Sixteen => (2, 3),
+    let room = match spec.layout.depth {
+        Depth::Eight => 2,
+        Depth::Sixteen => 3,
     };
-    let groups = spec.size.pixels() / (256 * 256) + 1;
-    samples * (sample + 2 * room) + groups * 1024 + TABLE_BYTES + BUFFER_BYTES as u64
+    let groups = u64::from(spec.size.width.div_ceil(256)) * u64::from(spec.size.height.div_ceil(256));
+    samples * room + groups * GROUP_BYTES + TABLE_BYTES / 4
+}
+
+/// Most bytes held besides the rows: the picture; room for the worst case, first of each group and then of all.
+pub fn bytes(spec: &SinkSpec) -> u64 {
+    let picture = spec.layout.row_bytes(spec.size.width) as u64 * u64::from(spec.size.height);
+    picture + 2 * most_coded_bytes(spec) + TABLE_BYTES + BUFFER_BYTES as u64
 }

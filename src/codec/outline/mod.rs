@@ -26,6 +26,8 @@ pub(super) use png::ColorChunks;
 pub(super) use stream::Stream;
 pub(super) use tiff::{Compression, Page, Photometric};
 
+#[cfg(feature = "heic")]
+pub(super) use heif::is_one_picture;
 pub(super) use heif::{Grid, Heif};
 
 /// Row buffers, tables and dictionaries that every decoder holds, whatever the picture's size.
@@ -113,7 +115,7 @@ pub(super) struct Facts {
 pub(super) const MOST_FRAMES: u64 = 100_000;
 
 /// Most bytes of a profile or of metadata that a walk takes along. Real ones are below a megabyte.
-const MOST_METADATA_BYTES: u64 = 16 << 20;
+pub(super) const MOST_METADATA_BYTES: u64 = 16 << 20;
 
 /// What is shown for less than this is shown for [`USUAL_DELAY_MS`] instead, by every browser: 0 and 1 hundredths of
 /// a second were meant as "as fast as it goes" by machines of 1990.

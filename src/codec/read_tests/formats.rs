@@ -15,12 +15,12 @@ pub(super) fn fixture(name: &str) -> PathBuf {
 }
 
 /// The reference decode of a file.
-fn reference(name: &str) -> DynamicImage {
+pub(super) fn reference(name: &str) -> DynamicImage {
     image::open(fixture(&format!("decoded/{name}.png"))).unwrap()
 }
 
 /// Greatest difference between rows and a picture with the same samples.
-fn difference(rows: &[u8], picture: &DynamicImage) -> i32 {
+pub(super) fn difference(rows: &[u8], picture: &DynamicImage) -> i32 {
     assert_eq!(rows.len(), picture.as_bytes().len(), "sizes");
     let deep = matches!(
         picture.color(),
@@ -42,7 +42,7 @@ fn difference(rows: &[u8], picture: &DynamicImage) -> i32 {
         .unwrap()
 }
 
-fn assert_like(name: &str, channels: Channels, depth: Depth, expected: &DynamicImage, most: i32) {
+pub(super) fn assert_like(name: &str, channels: Channels, depth: Depth, expected: &DynamicImage, most: i32) {
     let path = fixture(name);
     let header = header(&path);
     assert_eq!(
@@ -213,24 +213,6 @@ fn a_heic_is_refused_with_what_to_do() {
         assert!(text.contains(word), "{text}");
     }
     assert_eq!(ends_properly(&path).unwrap(), Ending::Complete);
-}
-
-#[cfg(feature = "heic")]
-#[test]
-fn heic_is_what_the_reference_makes_of_it_and_turned_only_once() {
-    use Channels::{Rgb, Rgba};
-    for (name, channels, most) in [
-        ("lossless.heic", Rgb, 0),
-        ("420.heic", Rgb, 2),
-        ("alpha.heic", Rgba, 1),
-        ("turned.heic", Rgb, 0),
-        // Its EXIF says 6 and its container says nothing, which counts.
-        ("exif6.heic", Rgb, 1),
-    ] {
-        assert_like(name, channels, Depth::Eight, &reference(name), most);
-    }
-    let header = header(&fixture("turned.heic"));
-    assert_eq!((header.orientation, header.format), (8, SourceFormat::Heic));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn outcome(path: &Path) -> Result<usize, (ReasonCode, String)> {
 }
 
 /// Names of files of every kind that was not tested byte by byte already.
-const KINDS: [&str; 10] = [
+const KINDS: &[&str] = &[
     "420.avif",
     "alpha.avif",
     "grid.avif",
@@ -49,6 +49,10 @@ const KINDS: [&str; 10] = [
     "animated.jxl",
     "animated-lossy.webp",
     "decoded/lossless.jxl.png",
+    #[cfg(feature = "heic")]
+    "420.heic",
+    #[cfg(feature = "heic")]
+    "alpha.heic",
 ];
 
 /// A GIF of so many frames of one pixel.

@@ -4,6 +4,8 @@ mod colors;
 mod facts;
 mod formats;
 mod frames;
+#[cfg(feature = "heic")]
+mod heic;
 mod hostile;
 mod hostile_formats;
 mod pages;

@@ -39,6 +39,7 @@ impl TiffFile {
     }
 
     /// The file of interleaved samples in the machine's byte order; of less than eight bits, each in a byte.
+    #[allow(dead_code, reason = "not everybody who includes this file needs it")]
     pub fn bytes(self, pixels: &[u8]) -> Vec<u8> {
         let mut file = self.begin();
         self.add_page(&mut file, 4, pixels);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::crop::Crop;
+use super::hevc::{self, Room};
 use super::{DAMAGED, Grid};
 use crate::codec::outline::boxes::Cursor;
 use crate::codec::outline::{Extent, Flaw};
@@ -294,6 +295,17 @@ impl<'a> Items<'a> {
             tile,
             size,
         })
+    }
+
+    /// What an HEVC decoder makes room for, whichever of the configurations it is given.
+    pub(super) fn room(&self) -> Option<Room> {
+        let mut largest = Room::default();
+        for (_, config) in self.properties.iter().filter(|(name, _)| name == b"hvcC") {
+            let room = hevc::room(*config)?;
+            largest.pixels = largest.pixels.max(room.pixels);
+            largest.bits = largest.bits.max(room.bits);
+        }
+        (largest != Room::default()).then_some(largest)
     }
 
     /// The item that is a picture's alpha.
