@@ -69,7 +69,7 @@ pub struct Render<'a> {
 
 /// Who says what inference may hold on the device now, beside what the session holds already.
 #[derive(Clone, Copy)]
-pub struct DeviceBudget<'a>(pub &'a dyn Fn(&dyn Upscaler) -> u64);
+pub struct DeviceBudget<'a>(pub &'a (dyn Fn(&dyn Upscaler) -> u64 + Sync));
 
 impl std::fmt::Debug for DeviceBudget<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

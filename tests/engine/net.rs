@@ -484,7 +484,7 @@ pub struct Site {
     /// What inference may hold on the device.
     pub device_bytes: u64,
     /// What the device has for us later on; `None`: the same.
-    pub budget: Option<Box<dyn Fn() -> u64>>,
+    pub budget: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 impl Site {
