@@ -61,7 +61,9 @@ pub fn beside(library: &Path, provider: Provider) {
 pub fn load(library: &Path) -> Result<(), String> {
     ort::util::preload_dylib(library).map_err(|error| {
         // The error itself only says that it failed.
-        let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        let why = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
         super::classify::first_line(&why)
     })
 }
