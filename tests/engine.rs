@@ -90,13 +90,18 @@ fn a_place_gets_the_windows_that_it_takes_and_no_others() {
         let whole = site.render(&source, &mut Net::blur(2, 3), |recipe| {
             recipe.tiling = Tiling::None
         });
-        for windows in [Windows::Within(64, 128), Windows::Only(Size::new(128, 128))] {
+        let few = [
+            (64, Windows::Within(64, 128)),
+            (128, Windows::Only(Size::new(128, 128))),
+        ];
+        for (least_px, windows) in few {
             for tiling in [Tiling::Auto, Tiling::Exact, Tiling::Feather] {
                 let mut net = Net::blur(2, 3).batching(3).taking(windows);
                 let tiled = site.render(&source, &mut net, |recipe| recipe.tiling = tiling);
                 assert_eq!((tiled.width, tiled.height), (whole.width, whole.height));
-                if tiling == Tiling::Exact {
-                    assert_eq!(tiled.pixels, whole.pixels, "{width}×{height}, {windows:?}");
+                // A smaller picture is extended, and the net sees that instead of an edge.
+                if tiling == Tiling::Exact && width.min(height) >= least_px {
+                    assert!(tiled.pixels == whole.pixels, "{width}×{height}, {windows:?}");
                 }
             }
         }

@@ -129,7 +129,11 @@ fn whoever_falls_to_the_processor_is_told_in_the_job_file_the_log_and_the_status
         assert!(site.log().contains(reason.unwrap()), "{}", site.log());
     }
     assert_eq!(job["plan"]["provider"], "cpu");
-    let status = site.json(["status", "--json"]);
+    // It is written now and then.
+    let status = site.wait_for("the status tells of the device", || {
+        let status = site.json(["status", "--json"]);
+        status["device"]["provider"].is_string().then_some(status)
+    });
     assert_eq!(texts(&status["device"]["skipped"]), told);
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -321,6 +325,7 @@ fn the_real_cuda_provider_takes_every_option_that_can_be_produced_and_refuses_a_
     load_cuda(&runtime, scratch.path());
     let environment = ort::init_from(runtime.join("libonnxruntime.so"))
         .unwrap()
+        .with_logger(std::sync::Arc::new(|_, _: &str, _: &str, _: &str, _: &str| {}))
         .build()
         .unwrap();
     let register = |pairs: &[(&str, String)]| {
@@ -331,10 +336,16 @@ fn the_real_cuda_provider_takes_every_option_that_can_be_produced_and_refuses_a_
         let registered = builder.with_execution_providers([provider.build().error_on_failure()]);
         registered.map(drop).map_err(|error| error.message().to_owned())
     };
+    // Its number is looked for among the devices at once; that it is, says that the key is known.
+    let is_number = |(key, _): &&(&str, String)| *key == "device_id";
     let mut taken = 0;
     all_settings(&mut |settings| {
         let options = options::cuda(settings);
-        assert_eq!(register(options.pairs()), Ok(()), "{options:?}");
+        let (number, others): (Vec<_>, Vec<_>) = options.pairs().iter().partition(is_number);
+        let others: Vec<(&str, String)> = others.into_iter().cloned().collect();
+        assert_eq!(register(&others), Ok(()), "{others:?}");
+        let why = register(&[number[0].clone()]).unwrap_err();
+        assert!(why.contains("\"device_id\": CUDA failure 100"), "{why}");
         taken += 1;
     });
     assert_eq!(taken, 18);

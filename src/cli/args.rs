@@ -209,7 +209,7 @@ pub struct UpscaleArgs {
     /// How a picture is cut
     #[arg(long, value_name = "WAY", default_value = "auto", value_parser = WordParser::<Tiling>::default())]
     pub tiling: Tiling,
-    /// Execution providers, tried in this order: tensorrt,cuda,migraphx,openvino,webgpu,plugin,cpu
+    /// Execution providers in the order in which they are tried, of tensorrt,cuda,migraphx,openvino,webgpu,plugin,cpu
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = WordParser::<Provider>::default())]
     pub ep: Vec<Provider>,
     /// Most that inference may hold on the device, such as 6GiB

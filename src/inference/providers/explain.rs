@@ -113,9 +113,18 @@ pub(in crate::inference) fn explain(provider: Provider, text: &str) -> SkippedPr
             provider.as_str()
         )
     } else {
-        first_line(text)
+        first_line(after_places(text))
     };
     SkippedProvider { provider, reason }
+}
+
+/// Where OpenVINO's words begin: it puts a line for each function before them through which an error came.
+fn after_places(text: &str) -> &str {
+    const PLACE: &str = "Exception from src/";
+    let Some(last) = text.rfind(PLACE) else {
+        return text;
+    };
+    text[last..].split_once('\n').map_or(text, |(_, rest)| rest)
 }
 
 /// The build of ONNX Runtime that has it; `None` for what comes as a library of its own.

@@ -92,6 +92,12 @@ fn every_reason_names_its_remedy() {
             "there is no library /opt/x.so; correct library in [plugin]",
             "there is no library /opt/x.so; correct library in [plugin]",
         ),
+        (
+            Openvino,
+            "Exception from src/inference/src/cpp/core.cpp:117:\nException from src/plugins/intel_cpu/src/config.cpp:505:\n\
+             NotFound: Unsupported property X by CPU plugin.\n\n",
+            "NotFound: Unsupported property X by CPU plugin.",
+        ),
         (Cpu, "\n  it broke\nat line 3", "it broke"),
     ];
     for (provider, text, reason) in cases {
