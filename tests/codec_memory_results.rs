@@ -88,6 +88,29 @@ fn an_animated_png_holds_two_frames_and_what_becomes_of_one() {
     }
 }
 
+/// Cells are coded side by side, each by a thread that holds what it makes of it until it is whole.
+#[test]
+fn an_avif_holds_a_row_of_cells_and_what_is_made_of_those_in_work() {
+    let _alone = alone();
+    for (name, channels, depth, quality) in [
+        ("rgb, quality 50", RGB, Depth::Eight, 50),
+        ("rgb, quality 80", RGB, Depth::Eight, 80),
+        ("rgb, quality 92", RGB, Depth::Eight, 92),
+        ("rgb, quality 97", RGB, Depth::Eight, 97),
+        ("rgb, quality 100", RGB, Depth::Eight, 100),
+        ("rgba, quality 92", RGBA, Depth::Eight, 92),
+        ("grey, quality 92", Channels::Grey, Depth::Eight, 92),
+        ("rgb of 16 bits, quality 92", RGB, Depth::Sixteen, 92),
+    ] {
+        let mut spec = spec(ResultFormat::Avif, layout(channels, depth), (400, 400));
+        spec.quality = quality;
+        assert_written(name, &spec, true, 25);
+    }
+    // Several cells, of which as many are in work as there are cores.
+    let spec = spec(ResultFormat::Avif, layout(RGB, Depth::Eight), (1100, 520));
+    assert_written("cells", &spec, true, 15);
+}
+
 #[test]
 fn a_webp_holds_the_picture_and_what_libwebp_makes_of_it() {
     let _alone = alone();
@@ -133,6 +156,7 @@ fn pages_of_a_tiff_are_written_by_the_strip() {
                 layout,
                 orientation: 1,
                 icc: None,
+                density: None,
             };
             spec.sequence = Sequence::Pages(vec![page; pages - 1]);
             assert_written(&format!("{compression:?} {depth:?}, {pages}"), &spec, true, 30);

@@ -292,9 +292,17 @@ fn threads(columns: usize) -> usize {
 /// Rows and columns around a plane that the coder may look at.
 const LUMA_PADDING: usize = 88;
 
-/// What the coder holds of a pixel of a cell for each byte of a sample: the resident memory of coding 3 MP, with a margin.
-const WORK_BYTES_PER_PIXEL: u64 = 24;
+/// What the coder holds of a pixel of a cell up to such a quality, of noise, which costs most: its own planes and the
+/// symbols, which are the more the less is lost. As measured, and a third more.
+const WORK_BYTES_PER_PIXEL: [(u8, u64); 4] = [(60, 120), (92, 200), (97, 330), (100, 600)];
 const WORK_TABLE_BYTES: u64 = 8 << 20;
+
+/// The same at this quality.
+fn work_bytes_per_pixel(quality: u8) -> u64 {
+    let [.., (_, most)] = WORK_BYTES_PER_PIXEL;
+    let step = WORK_BYTES_PER_PIXEL.iter().find(|(up_to, _)| quality <= *up_to);
+    step.map_or(most, |(_, bytes)| *bytes)
+}
 
 /// Most bytes held: the planes of a row of cells, and the work on as many as are coded at once.
 pub(super) fn bytes(spec: &SinkSpec, grid: Grid) -> u64 {
@@ -308,6 +316,8 @@ pub(super) fn bytes(spec: &SinkSpec, grid: Grid) -> u64 {
     let sample_bytes = spec.layout.depth.bytes() as u64;
     let cell_pixels = padded(grid.cell.width) * padded(grid.cell.height);
     let band = u64::from(grid.columns) * cell_pixels * planes * sample_bytes;
-    let work = cell_pixels * WORK_BYTES_PER_PIXEL * sample_bytes + WORK_TABLE_BYTES;
+    let pixels = u64::from(grid.cell.width) * u64::from(grid.cell.height);
+    let work =
+        pixels * work_bytes_per_pixel(spec.quality) + cell_pixels * planes * sample_bytes + WORK_TABLE_BYTES;
     band + threads(grid.columns as usize) as u64 * work
 }
