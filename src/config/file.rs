@@ -91,11 +91,11 @@ pub(super) const FOLDER_KEYS: &[&str] = &[
 const SECTIONS: [(&str, &[&str]); 8] = [
     ("at the top of the file", TOP_KEYS),
     ("in [runtime]", RUNTIME_KEYS),
-    ("in [plugin]", providers::PLUGIN_KEYS),
     ("in [memory]", MEMORY_KEYS),
     ("in [hooks]", news::HOOKS_KEYS),
     ("in [[webhook]]", news::WEBHOOK_KEYS),
     ("in [metrics]", news::METRICS_KEYS),
+    ("in [plugin]", providers::PLUGIN_KEYS),
     ("in [[folder]]", FOLDER_KEYS),
 ];
 

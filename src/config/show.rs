@@ -63,9 +63,9 @@ impl Config {
     pub fn to_json(&self) -> serde_json::Value {
         let mut root = object(self.top_entries());
         root.insert("runtime".to_owned(), object(self.runtime_entries()).into());
-        if let Some(plugin) = &self.runtime.choices.plugin {
-            root.insert("plugin".to_owned(), object(plugin.entries()).into());
-        }
+        let plugin = self.runtime.choices.plugin.as_ref();
+        let plugin = plugin.map(|plugin| object(plugin.entries()));
+        root.insert("plugin".to_owned(), plugin.into());
         root.insert("memory".to_owned(), object(self.memory_entries()).into());
         root.insert("hooks".to_owned(), object(self.hooks_entries()).into());
         let webhooks: Vec<_> = self.webhooks.iter().map(|hook| object(hook.entries())).collect();

@@ -88,7 +88,7 @@ const OUTSIDE_FOLDERS: &[(&str, &str)] = &[
     ),
     (
         "[plugin]\nlibary = \"/opt/x.so\"\nlibrary = \"/opt/x.so\"",
-        "unknown key \"libary\" in [plugin]; did you mean \"library\", or does it belong in [runtime]?",
+        "unknown key \"libary\" in [plugin]; did you mean \"library\"?",
     ),
     (
         "schedule = \"at night\"",
