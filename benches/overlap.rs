@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a benchmark that cannot go on says what it was doing"
 )]
 #![allow(dead_code, reason = "of the tests' nets only some are used")]

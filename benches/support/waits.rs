@@ -10,7 +10,7 @@ use upscaled::clock::{Clock, Monotonic};
 use upscaled::codec::DecodeLimits;
 use upscaled::config::{Format, Recipe};
 use upscaled::inference::{InferenceError, ModelCard, Place, Planes, Profile, Upscaler};
-use upscaled::pipeline::{Render, render};
+use upscaled::pipeline::{DeviceBudget, Render, render};
 use upscaled::progress::{Cancel, Progress};
 use upscaled::report::{RenderReport, Seconds};
 use upscaled::size::Size;
@@ -52,6 +52,7 @@ pub fn watch(bare: &mut Bare, source: &Path, format: Format, device_bytes: u64, 
         out: tempfile::tempfile().expect("a temporary file"),
         host: &Budget::new(2 << 30),
         device_bytes,
+        budget: DeviceBudget(&|_| device_bytes),
         window_pixels_ceiling: None,
         progress: &Progress::default(),
         cancel: &Cancel::default(),

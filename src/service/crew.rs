@@ -26,7 +26,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug)]
 enum Seat {
     /// Here.
-    Idle(Worker),
+    Idle(Box<Worker>),
     /// At work.
     Busy,
     /// Gone, as long as nothing changes; tried again then, if ever.
@@ -34,7 +34,7 @@ enum Seat {
 }
 
 /// What a worker came back with.
-pub(super) type Ended = (Worker, Result<Worked, ServiceError>);
+pub(super) type Ended = (Box<Worker>, Result<Worked, ServiceError>);
 
 /// The workers, by the numbers of their devices.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl Crew {
                 executor,
                 self.halt.subscribe(),
             );
-            self.seats.insert(device_id, Seat::Idle(worker));
+            self.seats.insert(device_id, Seat::Idle(Box::new(worker)));
         }
         let seats = &self.seats;
         lock(&self.shared.devices).retain(|device_id, _| seats.contains_key(device_id));
@@ -142,7 +142,7 @@ impl Crew {
     /// Somebody who has nothing to do.
     pub(super) fn idle(&self) -> Option<&Worker> {
         self.seats.values().find_map(|seat| match seat {
-            Seat::Idle(worker) => Some(worker),
+            Seat::Idle(worker) => Some(worker.as_ref()),
             Seat::Busy | Seat::Out { .. } => None,
         })
     }
@@ -188,7 +188,7 @@ impl Crew {
     ///
     /// # Errors
     /// If the system grants no thread.
-    pub(super) fn take_back(&mut self, worker: Worker) -> Result<(), ServiceError> {
+    pub(super) fn take_back(&mut self, worker: Box<Worker>) -> Result<(), ServiceError> {
         let device_id = worker.device_id();
         if self.wanted.contains(worker.settings()) {
             self.seats.insert(device_id, Seat::Idle(worker));
@@ -207,7 +207,7 @@ impl Crew {
     }
 
     /// Goes on without this worker. One that is not `lost` for good is tried again after a while.
-    pub(super) fn dismiss(&mut self, worker: Worker, reason: &Reason, is_lost: bool) {
+    pub(super) fn dismiss(&mut self, worker: Box<Worker>, reason: &Reason, is_lost: bool) {
         let device_id = worker.device_id();
         tracing::error!(
             device = device_id,
