@@ -115,9 +115,9 @@ fn whoever_falls_to_the_processor_is_told_in_the_job_file_the_log_and_the_status
     let told = texts(&job["warnings"]);
     assert_eq!(told.len(), 4, "{told:?}");
     for (provider, remedy) in [
-        ("cuda", "fetch the GPU build of ONNX Runtime"),
+        ("cuda", "fetch-runtime --cuda"),
         ("openvino", "fetch-runtime --openvino"),
-        ("webgpu", "fetch the WebGPU build of ONNX Runtime"),
+        ("webgpu", "fetch-runtime --webgpu"),
         ("plugin", "correct library in [plugin]"),
     ] {
         let begins = format!("{provider} is not available: ");

@@ -49,7 +49,7 @@ const NVIDIA: &[Cause] = &[
     ),
     cause(
         &["libnvinfer"],
-        "TensorRT 10 (libnvinfer.so.10) is missing; install it, or take tensorrt out of providers",
+        "TensorRT 10 (libnvinfer.so.10) is missing; fetch it with fetch-runtime --tensorrt, or take tensorrt out of providers",
     ),
 ];
 
@@ -104,7 +104,7 @@ pub(in crate::inference) fn explain(provider: Provider, text: &str) -> SkippedPr
         cause.reason.to_owned()
     } else if is_nvidia && says(CUDA_LIBRARIES) {
         format!(
-            "a CUDA library is missing ({}); install CUDA 13 and cuDNN 9",
+            "a CUDA library is missing ({}); fetch it with fetch-runtime --cuda",
             missing_library(text)
         )
     } else if let Some(build) = build(provider).filter(|_| says(NOT_BUILT)) {
@@ -130,8 +130,9 @@ fn after_places(text: &str) -> &str {
 /// The build of ONNX Runtime that has it; `None` for what comes as a library of its own.
 fn build(provider: Provider) -> Option<&'static str> {
     match provider {
-        Provider::Tensorrt | Provider::Cuda => Some("the GPU build of ONNX Runtime"),
-        Provider::Webgpu => Some("the WebGPU build of ONNX Runtime"),
+        Provider::Tensorrt => Some("one with it by fetch-runtime --tensorrt"),
+        Provider::Cuda => Some("one with it by fetch-runtime --cuda"),
+        Provider::Webgpu => Some("one with it by fetch-runtime --webgpu"),
         Provider::Migraphx => Some("AMD's build of ONNX Runtime"),
         Provider::Openvino | Provider::Plugin | Provider::Cpu => None,
     }

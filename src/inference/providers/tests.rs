@@ -18,7 +18,7 @@ fn every_reason_names_its_remedy() {
             Cuda,
             "Failed to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared \
              object file: No such file or directory",
-            "a CUDA library is missing (libcublasLt.so.13); install CUDA 13 and cuDNN 9",
+            "a CUDA library is missing (libcublasLt.so.13); fetch it with fetch-runtime --cuda",
         ),
         (
             Cuda,
@@ -49,17 +49,17 @@ fn every_reason_names_its_remedy() {
         (
             Cuda,
             "CUDA execution provider is not enabled in this build.",
-            "this ONNX Runtime is built without cuda; fetch the GPU build of ONNX Runtime",
+            "this ONNX Runtime is built without cuda; fetch one with it by fetch-runtime --cuda",
         ),
         (
             Tensorrt,
             TRT_NVINFER,
-            "TensorRT 10 (libnvinfer.so.10) is missing; install it, or take tensorrt out of providers",
+            "TensorRT 10 (libnvinfer.so.10) is missing; fetch it with fetch-runtime --tensorrt, or take tensorrt out of providers",
         ),
         (
             Tensorrt,
             "TensorRT execution provider is not enabled in this build.",
-            "this ONNX Runtime is built without tensorrt; fetch the GPU build of ONNX Runtime",
+            "this ONNX Runtime is built without tensorrt; fetch one with it by fetch-runtime --tensorrt",
         ),
         (
             Tensorrt,
@@ -69,7 +69,7 @@ fn every_reason_names_its_remedy() {
         (
             Webgpu,
             "WebGPU execution provider is not supported in this build. ",
-            "this ONNX Runtime is built without webgpu; fetch the WebGPU build of ONNX Runtime",
+            "this ONNX Runtime is built without webgpu; fetch one with it by fetch-runtime --webgpu",
         ),
         (
             Webgpu,
