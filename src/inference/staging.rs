@@ -9,7 +9,9 @@ use ort::value::{DynTensor, PrimitiveTensorElementType, TensorElementType};
 pub(super) struct Staging {
     binding: IoBinding,
     allocator: Allocator,
-    name: String,
+    memory: MemoryInfo<'static>,
+    input_name: String,
+    output_names: Vec<String>,
     input: Option<Staged>,
 }
 
@@ -26,20 +28,15 @@ impl Staging {
     /// # Errors
     /// ONNX Runtime's: the session's provider has no such memory.
     pub(super) fn open(session: &Session, kind: AllocationDevice<'static>) -> ort::Result<Self> {
-        let memory = |kind| MemoryInfo::new(kind, 0, AllocatorType::Device, MemoryType::CPUOutput);
-        let mut binding = session.create_binding()?;
-        let allocator = Allocator::new(session, memory(kind.clone())?)?;
-        for output in session.outputs() {
-            binding.bind_output_to_device(output.name(), &memory(kind.clone())?)?;
-        }
+        let memory = || MemoryInfo::new(kind.clone(), 0, AllocatorType::Device, MemoryType::CPUOutput);
+        let names = session.outputs().iter().map(|output| output.name().to_owned());
+        let input = session.inputs().first();
         Ok(Self {
-            binding,
-            allocator,
-            name: session
-                .inputs()
-                .first()
-                .map(|input| input.name().to_owned())
-                .unwrap_or_default(),
+            binding: session.create_binding()?,
+            allocator: Allocator::new(session, memory()?)?,
+            memory: memory()?,
+            input_name: input.map(|input| input.name().to_owned()).unwrap_or_default(),
+            output_names: names.collect(),
             input: None,
         })
     }
@@ -53,9 +50,13 @@ impl Staging {
         T: PrimitiveTensorElementType + Copy + std::fmt::Debug,
     {
         if self.input.as_ref().is_none_or(|staged| staged.shape != shape) {
-            // The old one first: both would be held at once.
+            // The old ones first: both would be held at once.
             self.input = None;
-            self.binding.clear_inputs();
+            self.binding.clear();
+            // Outputs are kept from run to run as well, in the shape that they had.
+            for name in &self.output_names {
+                self.binding.bind_output_to_device(name.as_str(), &self.memory)?;
+            }
             let kind: TensorElementType = T::into_tensor_element_type();
             let tensor = DynTensor::new(&self.allocator, kind, shape)?;
             self.input = Some(Staged { shape, tensor });
@@ -64,7 +65,7 @@ impl Staging {
             let (_, buffer) = tensor.try_extract_tensor_mut::<T>()?;
             buffer.copy_from_slice(values);
             // Copied to the device when it is bound, so each time.
-            self.binding.bind_input(self.name.as_str(), tensor)?;
+            self.binding.bind_input(self.input_name.as_str(), tensor)?;
         }
         Ok(())
     }

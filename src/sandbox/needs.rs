@@ -39,7 +39,7 @@ const DEVICES: [&str; 5] = [
 
 /// Beginnings of the names of graphics cards' devices, and of Intel's for neural networks. Not all of `/dev`: a service of root would have the disks. A card
 /// whose driver comes later is seen by the next start, as without a sandbox: CUDA looks once in a process.
-const CARDS: [&str; 6] = ["nvidia", "nvhost", "nvmap", "dxg", "dri", "accel"];
+const CARDS: [&str; 7] = ["nvidia", "nvhost", "nvmap", "dxg", "dri", "accel", "kfd"];
 
 /// How a need is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
