@@ -59,7 +59,8 @@ pub(super) fn walk<R: Read + Seek>(stream: &mut Stream<R>, outline: &mut Outline
     // Plain rows, or plain rows behind bit masks.
     let plain = matches!(compression, 0 | 3 | 6);
     let data_bytes = if plain {
-        stride * u64::from(height)
+        // As the header claims them: up to 2^64 bytes and more.
+        stride.saturating_mul(height.into())
     } else if data_bytes > 0 {
         data_bytes.into()
     } else {

@@ -35,6 +35,24 @@ fn what_is_no_file_is_refused_at_once() {
     assert!(refusal(&folder.path("gone.png")).contains("the file is gone"));
 }
 
+/// Found by fuzzing: sides and depth whose product does not fit 64 bits.
+#[test]
+fn a_bmp_that_claims_more_than_can_be_counted_is_refused() {
+    let mut bytes = b"BM".to_vec();
+    bytes.extend(
+        [0_u32, 0, 54, 40, i32::MAX as u32, i32::MAX as u32]
+            .map(u32::to_le_bytes)
+            .concat(),
+    );
+    // One plane, as many bits as there can be.
+    bytes.extend([1, 0, 0xff, 0xff]);
+    bytes.extend([0; 24]);
+    let folder = Folder::new();
+    let path = folder.file("claims.bmp", &bytes);
+    assert!(ends_properly(&path).is_ok());
+    assert!(refusal(&path).contains("claims.bmp"));
+}
+
 #[test]
 fn what_is_no_image_is_called_so() {
     let folder = Folder::new();
