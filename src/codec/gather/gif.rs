@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::Found;
 use crate::codec::notes::COMMENT_BYTES_MAX;
-use crate::codec::outline::{Flaw, Stream};
+use crate::codec::outline::{Flaw, Stream, gif_blocks};
 
 const EXTENSION: u8 = 0x21;
 const FRAME: u8 = 0x2C;
@@ -28,12 +28,12 @@ pub(super) fn gather(stream: &mut Stream<&File>, found: &mut Found) -> Result<()
                 skip_palette(stream, flags)?;
                 // The width of the first code; then the data.
                 stream.skip(1)?;
-                blocks(stream, |_| {})?;
+                gif_blocks(stream, |_| {})?;
             }
             EXTENSION => {
                 let is_comment = stream.byte()? == COMMENT;
                 let (mut comment, mut is_whole) = (Vec::new(), true);
-                blocks(stream, |block| {
+                gif_blocks(stream, |block| {
                     is_whole &= comment.len() + block.len() <= COMMENT_BYTES_MAX;
                     if is_comment && is_whole {
                         comment.extend_from_slice(block);
@@ -53,17 +53,4 @@ fn skip_palette(stream: &mut Stream<&File>, flags: u8) -> Result<(), Flaw> {
         stream.skip(3 << ((flags & 7) + 1))?;
     }
     Ok(())
-}
-
-/// Reads blocks up to the one of length zero.
-fn blocks(stream: &mut Stream<&File>, mut each: impl FnMut(&[u8])) -> Result<(), Flaw> {
-    let mut block = [0; 255];
-    loop {
-        let length = usize::from(stream.byte()?);
-        if length == 0 {
-            return Ok(());
-        }
-        stream.fill(&mut block[..length])?;
-        each(&block[..length]);
-    }
 }

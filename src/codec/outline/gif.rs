@@ -191,7 +191,10 @@ impl Walk {
 }
 
 /// Reads blocks up to the one of length zero.
-fn blocks<R: Read + Seek>(stream: &mut Stream<R>, mut each: impl FnMut(&[u8])) -> Result<(), Flaw> {
+pub(in super::super) fn blocks<R: Read + Seek>(
+    stream: &mut Stream<R>,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), Flaw> {
     let mut block = [0; 255];
     loop {
         let length = usize::from(stream.byte()?);

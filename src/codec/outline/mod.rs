@@ -22,6 +22,7 @@ use super::raw::RawLayout;
 use super::sequence::{Animation, Delay};
 use crate::size::Size;
 
+pub(super) use gif::blocks as gif_blocks;
 pub(super) use png::ColorChunks;
 pub(super) use stream::Stream;
 pub(super) use tiff::{Compression, Page, Photometric};
