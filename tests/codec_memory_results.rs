@@ -8,7 +8,7 @@
 )]
 
 use upscaled::codec::{self, Channels, Depth, Page, ResultFormat, Sequence, SinkSpec};
-use upscaled::config::TiffCompression;
+use upscaled::config::{JpegChroma, TiffCompression};
 
 #[path = "support/held.rs"]
 mod held;
@@ -56,6 +56,29 @@ fn a_jpeg_xl_is_held_whole_with_what_becomes_of_it() {
         for is_noise in [true, false] {
             let spec = spec(ResultFormat::Jxl, layout(channels, depth), (1500, 1000));
             assert_written(name, &spec, is_noise, 60);
+        }
+    }
+}
+
+#[test]
+fn a_progressive_jpeg_is_held_with_its_coefficients_and_a_baseline_one_by_the_block() {
+    let _alone = alone();
+    for (name, channels, chroma) in [
+        ("4:4:4", RGB, JpegChroma::Full),
+        ("4:2:0", RGB, JpegChroma::Quarter),
+        ("grey", Channels::Grey, JpegChroma::Full),
+    ] {
+        for (is_progressive, is_noise) in [(true, true), (true, false), (false, true)] {
+            let mut spec = spec(ResultFormat::Jpeg, layout(channels, Depth::Eight), (1500, 1000));
+            spec.settings.jpeg_chroma = chroma;
+            spec.settings.jpeg_progressive = is_progressive;
+            let share = if is_progressive { 60 } else { 0 };
+            assert_written(
+                &format!("{name}, progressive {is_progressive}"),
+                &spec,
+                is_noise,
+                share,
+            );
         }
     }
 }

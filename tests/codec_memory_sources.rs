@@ -64,6 +64,8 @@ fn an_animated_jpeg_xl_is_held_with_all_its_frames() {
         assert_decoded(&fixture(name), pixels * (4 + 56 + 11 * 16) + 26 * MIB);
     }
     assert_decoded(&fixture("animated.jxl"), 26 * MIB);
+    // A second frame that is only seen in patches of the first one.
+    assert_decoded(&fixture("patches.jxl"), 320 * 200 * (4 + 56 + 16 + 38) + 26 * MIB);
 }
 
 #[test]

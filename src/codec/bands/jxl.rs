@@ -138,9 +138,38 @@ fn read(file: &File, outline: &Outline) -> Result<(JxlImage, u64), ImageError> {
     if !image.is_loading_done() || image.num_loaded_keyframes() == 0 {
         return Err(ImageError::IoError(std::io::ErrorKind::UnexpectedEof.into()));
     }
+    let drawn_bytes = drawn_bytes(&image)?;
     let kept_bytes = kept_bytes(&image);
     tracker.expand_limit(usize::try_from(kept_bytes).unwrap_or(usize::MAX));
-    Ok((image, work_bytes.saturating_add(kept_bytes)))
+    Ok((
+        image,
+        work_bytes.saturating_add(kept_bytes).saturating_add(drawn_bytes),
+    ))
+}
+
+/// Bytes that the decoder may hold, past its tracker, of what frames lay upon their pixels: patches, of which it takes up to
+/// one for four pixels, each with a list of what every channel does.
+///
+/// Splines are refused. No camera and no encoder makes them, only people who draw with them; and a curve without a colour
+/// may be as long as its file claims, for which jxl-oxide (0.12, `Splines::estimate_area`) makes room without a limit.
+fn drawn_bytes(image: &JxlImage) -> Result<u64, ImageError> {
+    let channels = 1 + image.image_header().metadata.ec_info.len() as u64;
+    let mut bytes = 0_u64;
+    for header in (0..image.num_loaded_frames())
+        .filter_map(|index| image.frame(index))
+        .map(|frame| frame.header())
+    {
+        if header.flags.splines() {
+            return Err(unsupported("splines"));
+        }
+        if header.flags.patches() {
+            let pixels = Size::new(header.width, header.height).pixels();
+            // A target is 32 bytes and its list 12 for a channel, 32 at least; a vector that grows is there twice.
+            let target = 32 + (12 * channels).max(32);
+            bytes = bytes.saturating_add(pixels.saturating_mul(target) / 4 * 2 + pixels * 6);
+        }
+    }
+    Ok(bytes)
 }
 
 /// Bytes of all frames but one, which the outline promised: a 32-bit number for each sample.

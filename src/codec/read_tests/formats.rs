@@ -134,6 +134,7 @@ fn jpeg_xl_of_every_kind_is_what_the_reference_makes_of_it() {
         ("grey-alpha.jxl", GreyAlpha, Depth::Eight, 0),
         ("from-jpeg.jxl", Rgb, Depth::Eight, 1),
         ("turned.jxl", Rgb, Depth::Eight, 0),
+        ("patches.jxl", Rgb, Depth::Eight, 1),
     ] {
         assert_like(name, channels, depth, &reference(name), most);
     }

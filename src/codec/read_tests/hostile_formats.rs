@@ -102,6 +102,22 @@ fn a_giant_of_any_format_is_refused_by_its_header_with_its_size_and_the_limit() 
     }
 }
 
+/// Made by libjxl's `jxl_from_tree`: a short curve, and one without a colour that claims to be a thousand million pixels
+/// long, for which the decoder would make room.
+#[test]
+fn curves_in_a_jpeg_xl_are_refused_however_long_they_claim_to_be() {
+    let folder = Folder::new();
+    let short = b"\xff\x0a\x47\x40\x24\xd8\x63\x10\x00\x70\x00\x02\xa0\x28\x15\x19\x8b\x16\x00\x01\x20\x11\
+        \x84\x91\x31\x8c\xf3\xa0\xd4\x02\x26\xd1\x12\x4a\x85\x92\x10\x1c\x00";
+    let long = b"\xff\x0a\x47\x40\x24\xd8\x63\x10\x00\x88\x00\x02\x20\x5b\x54\x64\x8c\xc1\x24\xd1\x4d\xdb\
+        \x08\x20\x08\x41\xf6\x83\x7f\xb2\xe6\xe6\x9f\xac\xb9\x41\x38\xb4\x84\x52\xa1\x24\x04\x07\x00";
+    for bytes in [&short[..], long] {
+        let (code, text) = outcome(&folder.file("a.jxl", bytes)).unwrap_err();
+        assert_eq!(code, ReasonCode::Unsupported, "{text}");
+        assert!(text.contains("splines"), "{text}");
+    }
+}
+
 #[test]
 fn a_hundred_thousand_frames_are_counted_and_refused() {
     let folder = Folder::new();
