@@ -72,13 +72,16 @@ test-providers: link-runtime ## OpenVINO, WebGPU and CUDA without their devices 
 	@for set in openvino webgpu cuda; do scripts/fetch-runtime --$$set $(TEST_RUNTIMES)/$$set || exit 1; done
 	UPSCALED_TEST_RUNTIMES=$(abspath $(TEST_RUNTIMES)) $(CARGO) test --locked --test providers -- --include-ignored
 
-# Not runtime/, which is whatever somebody chose for this machine.
+# Not runtime/, which is whatever somebody chose for this machine. TENSORRT=1 fetches TensorRT too.
 GPU_RUNTIME := $(CURDIR)/runtime-gpu
+GPU_REPORT  := $(abspath $(TARGET_DIR))/gpu-report.md
 
-test-gpu: ## CUDA beside the processor, on an NVIDIA GPU with driver 580 or later (fetches CUDA, 1.2 GB, or ORT_DYLIB_PATH)
+test-gpu: ## CUDA and TensorRT on an NVIDIA GPU, with a report (fetches CUDA, 1.2 GB, or ORT_DYLIB_PATH; TENSORRT=1)
 	@[ -e /dev/nvidiactl ] || [ -e /dev/dxg ] || { echo 'make test-gpu: there is no NVIDIA GPU here (no /dev/nvidiactl), so nothing was tested; run it on a machine with one, in a container with --gpus all' >&2; exit 1; }
-	@[ -n "$$ORT_DYLIB_PATH" ] || scripts/fetch-runtime --cuda $(GPU_RUNTIME)
-	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(GPU_RUNTIME)/libonnxruntime.so}" $(CARGO) test --locked --test gpu -- --ignored
+	@[ -n "$$ORT_DYLIB_PATH" ] || scripts/fetch-runtime $(if $(TENSORRT),--tensorrt,--cuda) $(GPU_RUNTIME)
+	ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$(GPU_RUNTIME)/libonnxruntime.so}" UPSCALED_GPU_REPORT="$(GPU_REPORT)" \
+		$(CARGO) test --release --locked --test gpu -- --ignored --nocapture
+	@echo 'the report: $(GPU_REPORT)'
 
 fmt: ## format the code
 	$(CARGO) fmt

@@ -1,89 +1,51 @@
-//! Protects what only a machine with an NVIDIA GPU can show: CUDA gives the processor's pixels, and keeps its
-//! budget. `make test-gpu` runs it, with a GPU build of ONNX Runtime and CUDA's libraries that it fetches; everywhere else
-//! it is compiled, so that it does not rot.
+//! Protects what only a machine with an NVIDIA GPU can show: CUDA and TensorRT give the processor's pixels, a card that
+//! others fill costs rows and no pictures, what worked is learned, engines are built once, every device works. It also
+//! measures, and writes all of it into one report.
+//!
+//! `make test-gpu` runs it, with a GPU build of ONNX Runtime and CUDA's libraries that it fetches; everywhere else it is
+//! compiled, so that it does not rot. `UPSCALED_GPU_REHEARSAL=1` goes through all of it on the processor, as far as one
+//! can: it tests this file and nothing else, and its report says so.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says what it was doing"
+)]
+
+#[path = "gpu/devices.rs"]
+mod devices;
+#[path = "gpu/engines.rs"]
+mod engines;
+#[path = "gpu/hog.rs"]
+mod hog;
+#[path = "gpu/memory.rs"]
+mod memory;
+#[path = "gpu/pixels.rs"]
+mod pixels;
+#[path = "gpu/report.rs"]
+mod report;
+#[path = "gpu/rig.rs"]
+mod rig;
+#[path = "gpu/speed.rs"]
+mod speed;
 mod support;
 
-use std::path::PathBuf;
+use report::Report;
+use rig::Rig;
 
-use upscaled::config::{Precision, Provider, ProviderChoices};
-use upscaled::inference::{InferenceError, Model, OrtUpscaler, Planes, Runtime, SessionSettings, Upscaler};
-use upscaled::size::Size;
-
-const SIDE: u32 = 128;
-
-/// Half a level of 255: what rounding can tell apart, with summation in another order allowed for.
-const TOLERANCE: f32 = 0.5 / 255.0;
-
-/// Enough for weights, a small window and what CUDA takes beside them.
-const ENOUGH_BYTES: u64 = 1 << 30;
-
-fn open(runtime: &Runtime, provider: Provider, device_bytes: u64) -> OrtUpscaler {
-    let settings = SessionSettings {
-        providers: vec![provider],
-        device_id: 0,
-        threads: None,
-        // TF32 would round products to ten bits.
-        precision: Precision::Fp32,
-        engines_dir: PathBuf::from("/nonexistent"),
-        choices: ProviderChoices::default(),
-    };
-    let model = Model::built_in("span-x4").expect("a built-in model");
-    let (upscaler, skipped) =
-        OrtUpscaler::open(runtime, model, settings, device_bytes).expect("the provider works");
-    assert_eq!(upscaler.place().provider, provider, "{skipped:?}");
-    upscaler
-}
-
-fn run(upscaler: &mut OrtUpscaler, side_px: u32, budget: u64) -> Result<Vec<f32>, InferenceError> {
-    let size = Size::new(side_px, side_px);
-    let photo = support::photo(side_px, side_px);
-    let plane = |channel: usize| photo.pixels().map(move |pixel| f32::from(pixel[channel]) / 255.0);
-    let tile: Vec<f32> = (0..3).flat_map(plane).collect();
-    let mut result = Vec::new();
-    upscaler.prepare(size, 1, budget)?;
-    upscaler.upscale(Planes::new(&tile, size), &mut |planes| {
-        for channel in 0..3 {
-            for y in 0..planes.size.height as usize {
-                result.extend_from_slice(planes.row(channel, y));
-            }
-        }
-    })?;
-    Ok(result)
-}
-
+/// One test, and its parts one after the other: there is one card, and what fills it is a part of it.
 #[test]
 #[ignore = "needs an NVIDIA GPU: make test-gpu"]
-fn cuda_gives_the_processors_pixels() {
-    let runtime = support::runtime();
-    let on_gpu = run(
-        &mut open(&runtime, Provider::Cuda, ENOUGH_BYTES),
-        SIDE,
-        ENOUGH_BYTES,
-    )
-    .unwrap();
-    let on_cpu = run(
-        &mut open(&runtime, Provider::Cpu, ENOUGH_BYTES),
-        SIDE,
-        ENOUGH_BYTES,
-    )
-    .unwrap();
-    assert_eq!(on_gpu.len(), on_cpu.len());
-    let worst = on_gpu
-        .iter()
-        .zip(&on_cpu)
-        .map(|(gpu, cpu)| (gpu - cpu).abs())
-        .fold(0.0, f32::max);
-    assert!(worst <= TOLERANCE, "greatest difference {worst}");
-}
-
-#[test]
-#[ignore = "needs an NVIDIA GPU: make test-gpu"]
-fn cuda_says_that_it_is_out_of_memory_and_goes_on_with_a_smaller_window() {
-    let runtime = support::runtime();
-    let budget = 96 << 20;
-    let mut upscaler = open(&runtime, Provider::Cuda, budget);
-    let error = run(&mut upscaler, 1024, budget).unwrap_err();
-    assert!(matches!(error, InferenceError::OutOfMemory(_)), "{error}");
-    run(&mut upscaler, SIDE, budget).unwrap();
+fn a_card_does_what_the_processor_does_and_the_report_says_how_fast() {
+    let rig = Rig::new();
+    let mut report = Report::new(&rig);
+    report.part("Pixels beside the processor's", || pixels::check(&rig));
+    report.part("Out of memory on a full card", || memory::out_of_memory(&rig));
+    report.part("The ladder, and what is learned", || memory::ladder(&rig));
+    report.part("TensorRT's engines", || engines::check(&rig));
+    report.part("Several devices", devices::check);
+    report.part("Throughput", || speed::measure(&rig));
+    report.finish();
 }

@@ -50,6 +50,13 @@ impl Site {
         std::fs::write(self.config(), text).unwrap();
     }
 
+    /// Runs on these providers instead, with whatever else `[runtime]` is to say.
+    pub fn run_on(&self, runtime_lines: &str) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let text = text.replace("providers = [\"cpu\"]", runtime_lines);
+        std::fs::write(self.config(), text).unwrap();
+    }
+
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.path("upscaled.toml")

@@ -1,0 +1,85 @@
+//! A card that somebody else fills: what a session says, and what it costs a picture.
+
+use upscaled::config::{Precision, Provider};
+use upscaled::inference::InferenceError;
+
+use super::hog::Hog;
+use super::report::Seen;
+use super::rig::{ENOUGH_BYTES, Rig, mib, run};
+
+/// What others leave: room for a small window and what CUDA takes beside it, none for a large one.
+const LEFT_BYTES: u64 = 900 << 20;
+
+/// Windows that a budget allows and a full card does not.
+const LARGE_PX: u32 = 2048;
+const SMALL_PX: u32 = 128;
+
+/// A budget that has no idea.
+const HOPEFUL_BYTES: u64 = 16 << 30;
+
+pub fn out_of_memory(rig: &Rig) -> Seen {
+    // CUDA's library comes with its provider.
+    drop(rig.open(rig.cuda(), Precision::Fp32, "span-x4", ENOUGH_BYTES));
+    // A budget that is too small is the same to a session as a card that is too full.
+    let (hog, budget) = if rig.is_rehearsal {
+        (None, 96 << 20)
+    } else {
+        (Some(Hog::leaving(LEFT_BYTES)), HOPEFUL_BYTES)
+    };
+    let mut upscaler = rig.open(rig.cuda(), Precision::Fp32, "span-x4", budget).unwrap();
+    let error = run(&mut upscaler, LARGE_PX, budget).expect_err("there is no room for it");
+    assert!(
+        matches!(error, InferenceError::OutOfMemory(_)),
+        "not understood: {error}"
+    );
+    run(&mut upscaler, SMALL_PX, budget).expect("a small window runs after that");
+    let held = hog.map_or(0, |hog| hog.bytes);
+    vec![
+        format!(
+            "{} held by somebody else; a window of {LARGE_PX} px says:",
+            mib(held)
+        ),
+        format!("> {error}"),
+        format!("A window of {SMALL_PX} px then runs in the same session."),
+    ]
+}
+
+pub fn ladder(rig: &Rig) -> Seen {
+    let source = rig.photo(1600, 1200);
+    let (expected, _) = rig.render(&rig.executor(&[Provider::Cpu], ENOUGH_BYTES), &source, 512);
+    if rig.is_rehearsal {
+        return vec!["Only a card can be filled.".to_owned()];
+    }
+    let executor = rig.executor(&[Provider::Cuda, Provider::Cpu], HOPEFUL_BYTES);
+    let mut seen = vec![
+        "| | out of memory | tiles tried, px | provider | greatest difference, levels |".to_owned(),
+        "|---|---|---|---|---|".to_owned(),
+    ];
+    let mut picture = |what: &str| {
+        let (found, report) = rig.render(&executor, &source, 1024);
+        let worst = found
+            .iter()
+            .zip(expected.iter())
+            .map(|(a, b)| a.abs_diff(*b))
+            .max();
+        let plan = report.plan.as_ref().unwrap();
+        seen.push(format!(
+            "| {what} | {} times | {:?} | {} | {} |",
+            report.oom_retries,
+            report.tile_history,
+            plan.provider,
+            worst.unwrap()
+        ));
+        assert!(worst.unwrap() <= 1, "{seen:#?}");
+        assert_eq!(plan.provider, "cuda", "{seen:#?}");
+        report.oom_retries
+    };
+    // The session is open when the others come, as it is in a service.
+    assert_eq!(picture("nobody else on the card"), 0);
+    let hog = Hog::leaving(LEFT_BYTES);
+    assert!(picture("others fill it") > 0, "it was not full");
+    assert_eq!(picture("and stay: what worked was learned"), 0);
+    drop(hog);
+    assert_eq!(picture("they are gone"), 0);
+    seen
+}
