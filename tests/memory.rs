@@ -112,6 +112,7 @@ impl Workshop {
             warn_skipped: false,
             device_bytes: Some(device_bytes),
             host_bytes: Some(1 << 30),
+            engine_builder: None,
             begins_on_cpu: true,
             unload_after: None,
         };

@@ -18,7 +18,7 @@ pub use self::jobs::{JobsCommand, JobsListArgs};
 pub use self::models::{ImportArgs, ModelsCommand};
 
 use crate::config::values::{OVERLAP_PX, TILE_PX, parse_scale, parse_size, parse_time};
-use crate::config::{AnimationFormat, Format, MetadataPolicy, Provider, Scale, Tiling, Word};
+use crate::config::{AnimationFormat, Format, MetadataPolicy, Precision, Provider, Scale, Tiling, Word};
 
 /// Heading of the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
@@ -141,6 +141,32 @@ pub struct ExamineArgs {
     /// Where its card is kept
     #[arg(long, value_name = "DIR")]
     pub state_dir: Vec<PathBuf>,
+}
+
+/// What this program has itself build in another process (`inference::engine_builds`). Hidden for the same reason.
+#[derive(Debug, Parser)]
+pub struct BuildEngineArgs {
+    /// The model
+    #[arg(value_name = "NAME")]
+    pub model: String,
+    /// ONNX Runtime
+    #[arg(long, value_name = "PATH")]
+    pub library: Option<PathBuf>,
+    /// Where models are found
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Vec<PathBuf>,
+    /// Where engines are kept
+    #[arg(long, value_name = "DIR")]
+    pub engines_dir: PathBuf,
+    /// The card's number
+    #[arg(long, value_name = "N")]
+    pub device_id: u32,
+    /// The part of the budget that the engine is for
+    #[arg(long, value_name = "BYTES")]
+    pub share_bytes: u64,
+    /// Arithmetic
+    #[arg(long, value_name = "P", value_parser = WordParser::<Precision>::default())]
+    pub precision: Precision,
 }
 
 /// What this program starts for itself to tell others what happened (`news`). Hidden for the same reason.

@@ -28,13 +28,13 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use self::args::{Cli, Command, ExamineArgs, MessengerArgs};
+use self::args::{BuildEngineArgs, Cli, Command, ExamineArgs, MessengerArgs};
 use self::exit::{Exit, Failure};
 use self::out::complain;
 use crate::config::{Config, ConfigError, locate, places};
 use crate::fs::RealFilesystem;
 use crate::inference::Catalogue;
-use crate::inference::catalogue::apart::COMMAND;
+use crate::inference::{catalogue, engine_builds};
 
 /// Threads of the control plane: it waits for files, timers and the ledger, all day long.
 const CONTROL_THREADS: usize = 2;
@@ -42,8 +42,16 @@ const CONTROL_THREADS: usize = 2;
 /// Runs what was typed.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();
-    let ran = if arguments.peek().is_some_and(|first| first == COMMAND) {
+    let ran = if arguments
+        .peek()
+        .is_some_and(|first| first == catalogue::apart::COMMAND)
+    {
         ExamineArgs::try_parse_from(arguments).map(models::examine)
+    } else if arguments
+        .peek()
+        .is_some_and(|first| first == engine_builds::COMMAND)
+    {
+        BuildEngineArgs::try_parse_from(arguments).map(models::build_engine)
     } else if arguments.peek().is_some_and(|first| messenger::is_meant(first)) {
         MessengerArgs::try_parse_from(arguments).map(|args| messenger::messenger(&args))
     } else {

@@ -8,14 +8,15 @@ mod verify;
 
 use std::path::Path;
 
-use super::args::{ExamineArgs, ModelsCommand};
+use super::args::{BuildEngineArgs, ExamineArgs, ModelsCommand};
 use super::exit::{Exit, Failure};
 use super::out::{Out, bytes, complain};
 use crate::fs::RealFilesystem;
 use crate::inference::catalogue::Listed;
 use crate::inference::catalogue::apart::Answer;
+use crate::inference::engine_builds::BuildOrder;
 use crate::inference::profile_store::{kept_of, profile_dirs};
-use crate::inference::{Catalogue, ModelCard};
+use crate::inference::{Catalogue, ModelCard, apart};
 
 /// Lists the models, tells about one, or tries one.
 pub fn models(named: Option<&Path>, command: ModelsCommand) -> Result<Exit, Failure> {
@@ -60,6 +61,24 @@ pub fn examine(args: ExamineArgs) -> Result<Exit, Failure> {
     let catalogue = Catalogue::new(args.state_dir, args.library, RealFilesystem::shared());
     let mut out = Out::stdout();
     out.json(&Answer::from(catalogue.card_at(&args.file)))?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// Builds TensorRT's engine for another process of this program.
+pub fn build_engine(args: BuildEngineArgs) -> Result<Exit, Failure> {
+    apart::end_with_who_asked();
+    let order = BuildOrder {
+        model: args.model,
+        library: args.library,
+        state_dirs: args.state_dir,
+        engines_dir: args.engines_dir,
+        device_id: args.device_id,
+        share_bytes: args.share_bytes,
+        precision: args.precision,
+    };
+    let mut out = Out::stdout();
+    out.json(&order.carry_out())?;
     out.flush()?;
     Ok(Exit::Done)
 }

@@ -1,5 +1,7 @@
 //! Owns `upscaled status`: what the daemon is doing, or what it left behind. Never changes anything.
 
+mod devices;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use jiff::{Timestamp, ZonedDateTime};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::out::{Out, ago, bytes, shown, span};
+use super::out::{Out, ago, shown, span};
 use crate::clock::SystemClock;
 use crate::config::{Config, Folder};
 use crate::error::one_line;
@@ -247,11 +249,8 @@ fn tell(out: &mut Out, config: &Config, report: &Report, aside: &Aside) -> Resul
         ))?;
     }
     out.line(counts_line(&report.counts))?;
-    if let Some(line) = device_line(report) {
+    for line in devices::lines(&report.device, &report.devices, &report.memory, aside.now) {
         out.line(line)?;
-    }
-    for device in &report.devices {
-        out.line(one_of_several(device))?;
     }
     for (folder, told) in config.folders.iter().zip(&report.folders) {
         tell_folder(out, folder, told, aside.now)?;
@@ -302,48 +301,6 @@ fn counts_line(counts: &CountsDocument) -> String {
     } else {
         parts.join(", ")
     }
-}
-
-fn device_line(report: &Report) -> Option<String> {
-    let memory = &report.memory;
-    let mut parts = Vec::new();
-    // Several have a line each.
-    if report.devices.is_empty() {
-        parts = device_parts(&report.device, memory.device_budget_bytes);
-    }
-    if let Some(budget) = memory.host_budget_bytes {
-        parts.push(format!("decoding and encoding {}", bytes(budget)));
-    }
-    if let Some(resident) = memory.resident_bytes {
-        parts.push(format!("{} resident", bytes(resident)));
-    }
-    (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-fn device_parts(device: &DeviceDocument, budget_bytes: Option<u64>) -> Vec<String> {
-    let mut parts = Vec::new();
-    if let Some(name) = &device.device {
-        parts.push(format!("device {name}"));
-    }
-    if let Some(model) = &device.model {
-        parts.push(format!("model {model}"));
-    }
-    if let Some(budget) = budget_bytes {
-        parts.push(format!("inference may hold {}", bytes(budget)));
-    }
-    parts
-}
-
-fn one_of_several(device: &DeviceDocument) -> String {
-    let number = device.device_id.unwrap_or_default();
-    if let Some(reason) = &device.out_of_use {
-        return format!("device {number} is out of use: {reason}");
-    }
-    let parts = device_parts(device, device.budget_bytes);
-    if parts.is_empty() {
-        return format!("device {number}: no picture yet");
-    }
-    parts.join(", ")
 }
 
 fn tell_folder(out: &mut Out, folder: &Folder, told: &FolderReport, now: Timestamp) -> Result<(), Failure> {

@@ -9,11 +9,13 @@
 //!     timings/
 //!     1b2c38245ef053e7-fp16-512/       a model, its arithmetic, the largest window
 //!       used
+//!       lock                       held by whoever builds, so that two do not build the same
+//!       built                      written when it is complete
 //! ```
 //!
 //! It is a cache: anybody may delete it, and what cannot be written is built again next time.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -31,6 +33,13 @@ const BENCH_FILE: &str = "bench.json";
 
 /// Written at each use of a model's engines, so that the oldest can be told.
 const USED_FILE: &str = "used";
+
+/// Held while engines are built.
+const LOCK_FILE: &str = "lock";
+
+/// Written when a session on the engines has been open: TensorRT writes them in place, and who was killed on the way has
+/// left half of one.
+const BUILT_FILE: &str = "built";
 
 /// The directory of timings.
 const TIMINGS_DIR: &str = "timings";
@@ -96,6 +105,52 @@ pub struct EngineDirs {
     pub timings: PathBuf,
 }
 
+impl EngineDirs {
+    /// Waits until nobody else builds a model's engines, and removes what one left who was stopped on the way; `None` if
+    /// they are complete.
+    ///
+    /// # Errors
+    /// Those of the directory.
+    pub fn claim(&self) -> io::Result<Option<Building>> {
+        if is_built(&self.engines) {
+            return Ok(None);
+        }
+        let lock = File::create(self.engines.join(LOCK_FILE))?;
+        lock.lock()?;
+        if is_built(&self.engines) {
+            return Ok(None);
+        }
+        for file in fs::read_dir(&self.engines)?.flatten() {
+            if ![LOCK_FILE, USED_FILE]
+                .iter()
+                .any(|kept| file.file_name() == *kept)
+            {
+                fs::remove_file(file.path())?;
+            }
+        }
+        let built = self.engines.join(BUILT_FILE);
+        Ok(Some(Building { built, _lock: lock }))
+    }
+}
+
+/// Engines that are being built, by whoever holds this.
+#[derive(Debug)]
+pub struct Building {
+    built: PathBuf,
+    /// Until it is dropped, or the process ends.
+    _lock: File,
+}
+
+impl Building {
+    /// They are complete.
+    ///
+    /// # Errors
+    /// Those of the directory.
+    pub fn finish(self) -> io::Result<()> {
+        replace_file(RealFilesystem::shared().as_ref(), &self.built, &[])
+    }
+}
+
 /// The directory of all of it.
 #[derive(Debug, Clone)]
 pub struct EngineStore {
@@ -137,6 +192,12 @@ impl EngineStore {
         Ok(dirs)
     }
 
+    /// The directory of a model's engines, if they are still to be built, whether or not somebody is at it.
+    pub fn missing(&self, bench: &Bench, key: &EngineKey) -> Option<PathBuf> {
+        let dir = self.root.join(bench.dir_name()).join(key.dir_name());
+        (!is_built(&dir)).then_some(dir)
+    }
+
     /// Removes engines, those used longest ago first, until all together are small enough. `kept` stays.
     pub fn trim(&self, kept: &EngineDirs) {
         let mut models: Vec<Stored> = self
@@ -176,6 +237,11 @@ impl EngineStore {
     fn benches(&self) -> Vec<PathBuf> {
         dirs_in(&self.root)
     }
+}
+
+/// Whether the engines of this directory are complete.
+pub fn is_built(dir: &Path) -> bool {
+    dir.join(BUILT_FILE).exists()
 }
 
 /// A directory that can be removed by itself.
@@ -293,6 +359,41 @@ mod tests {
         };
         assert_ne!(store.open(&card, &key("a")).unwrap().timings, first.timings);
         assert!(first.engines.is_dir(), "another card's engines stay");
+    }
+
+    #[test]
+    fn engines_count_once_they_are_complete_and_what_was_left_half_built_is_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = EngineStore::new(scratch.path(), BYTES_MAX);
+        let dir = store.missing(&bench(), &key("a")).unwrap();
+        let dirs = store.open(&bench(), &key("a")).unwrap();
+        assert_eq!(dirs.engines, dir);
+
+        let building = dirs.claim().unwrap().unwrap();
+        build(&dirs, 10, 1);
+        assert!(store.missing(&bench(), &key("a")).is_some(), "not yet");
+        // Killed.
+        drop(building);
+        let building = dirs.claim().unwrap().unwrap();
+        assert!(!dirs.engines.join("x_sm86.engine").exists());
+        build(&dirs, 10, 1);
+
+        // Somebody else waits for it, and finds it.
+        let (waiting, waited) = (dirs.clone(), std::sync::mpsc::channel());
+        let other = std::thread::spawn(move || waited.0.send(waiting.claim().unwrap().is_none()).unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(waited.1.try_recv().is_err(), "it did not wait");
+        building.finish().unwrap();
+        assert!(waited.1.recv().unwrap());
+        other.join().unwrap();
+        assert_eq!(store.missing(&bench(), &key("a")), None);
+        assert!(dirs.engines.join("x_sm86.engine").exists());
+        // Another range is another engine.
+        let wider = EngineKey {
+            side_px: 384,
+            ..key("a")
+        };
+        assert!(store.missing(&bench(), &wider).is_some());
     }
 
     #[test]

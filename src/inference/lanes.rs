@@ -139,9 +139,8 @@ impl Upscaler for Lanes {
         self.lanes.len()
     }
 
-    fn windows(&self, device_bytes: u64) -> Windows {
-        let share = device_bytes / self.lanes.len() as u64;
-        let windows = self.lanes[0].answer(move |upscaler| upscaler.windows(share));
+    fn windows(&self) -> Windows {
+        let windows = self.lanes[0].answer(|upscaler| upscaler.windows());
         windows.unwrap_or(Windows::Any)
     }
 

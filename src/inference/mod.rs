@@ -1,10 +1,12 @@
 //! Owns what turns a small picture into a larger one: the [`Upscaler`] seam, model cards, and behind them
 //! ONNX Runtime. Nothing outside this module names `ort`. Never cuts tiles and never reads files of pictures.
 
+pub mod apart;
 pub mod arena;
 pub mod card;
 pub mod catalogue;
 pub mod classify;
+pub mod engine_builds;
 pub mod engines;
 mod half;
 pub mod lanes;
@@ -30,13 +32,14 @@ use crate::size::Size;
 
 pub use card::{Model, ModelCard};
 pub use catalogue::{Catalogue, ModelError};
+pub use engine_builds::{EngineBuilds, MissingEngine};
 pub use half::DECIBELS_MIN as HALF_DECIBELS_MIN;
 pub use lanes::Lanes;
 pub use library::{LibraryError, Runtime, forbid_telemetry};
 pub use profile::{Learned, Profile};
 pub use providers::SkippedProvider;
 pub use reference::{Difference, Reference};
-pub use session::{OrtUpscaler, SessionSettings};
+pub use session::{OrtUpscaler, SessionSettings, missing_engine};
 
 /// Colour planes that every model takes and gives: red, green, blue.
 pub const PLANES: usize = 3;
@@ -163,10 +166,8 @@ pub trait Upscaler {
         1
     }
 
-    /// Which windows it takes there under this budget: what is built for shapes beforehand takes no others, or only after
-    /// a minute.
-    fn windows(&self, device_bytes: u64) -> Windows {
-        let _ = device_bytes;
+    /// Which windows it takes there: what is built for shapes beforehand takes no others, or only after a minute.
+    fn windows(&self) -> Windows {
         Windows::Any
     }
 

@@ -1,7 +1,8 @@
 //! Owns the ONNX Runtime session: opening it on the first provider that works, one window shape at a time,
 //! and running tiles. One thread touches it (I9). Never cuts tiles and never decides how large they are.
 
-use std::path::PathBuf;
+mod outlook;
+
 use std::sync::Arc;
 use std::thread::ThreadId;
 
@@ -11,44 +12,20 @@ use ort::session::{RunOptions, Session};
 use super::arena::{self, CpuArena};
 use super::card::{Model, ModelCard};
 use super::classify::classify;
-use super::half::DECIBELS_MIN;
 use super::library::Runtime;
 use super::preload;
 use super::profile::Profile;
-use super::providers::{
-    self, EngineSettings, Half, HalfOf, Memory, ProviderSettings, Shapes, SkippedProvider, describe,
-};
+use super::providers::{self, Half, Memory, ProviderSettings, Shapes, SkippedProvider, describe};
 use super::staging::Staging;
 use super::tensor::{self, Format, Running, Scratch};
-use super::{InferenceError, PLANES, Place, Planes, Upscaler, Windows, tensorrt};
-use crate::config::{Precision, Provider, ProviderChoices};
+use super::tensorrt::{self, Engine};
+use super::{InferenceError, PLANES, Place, Planes, Upscaler, Windows};
+use crate::config::Provider;
 use crate::progress::Terminator;
 use crate::size::Size;
-use crate::tiling::MemoryNeed;
 
-/// What sessions are opened with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SessionSettings {
-    /// Tried in this order.
-    pub providers: Vec<Provider>,
-    /// The device's number.
-    pub device_id: u32,
-    /// Intra-op threads of the CPU provider; `None`: one per core.
-    pub threads: Option<usize>,
-    /// Arithmetic of the network.
-    pub precision: Precision,
-    /// Where TensorRT keeps engines and timings.
-    pub engines_dir: PathBuf,
-    /// What single providers are told.
-    pub choices: ProviderChoices,
-}
-
-/// What is assumed of a model that nobody measured: more than most need.
-const UNMEASURED: Profile = Profile {
-    memory: MemoryNeed::proportional(256 << 20, 8192.0),
-    speeds: Vec::new(),
-    learned: None,
-};
+pub use outlook::{SessionSettings, missing_engine};
+use outlook::{assumed, engine_side_px, place};
 
 /// A model in ONNX Runtime.
 pub struct OrtUpscaler {
@@ -60,6 +37,9 @@ pub struct OrtUpscaler {
     position: usize,
     /// What the provider left to the processor, in words.
     left: Option<String>,
+    /// Largest side of the windows that an engine is built for. It stays, whatever the budget becomes: a picture that
+    /// runs out of memory must not wait for another engine.
+    engine_side_px: u32,
     profile: Profile,
     prepared: Option<Prepared>,
     open: Option<OpenSession>,
@@ -108,7 +88,7 @@ impl std::fmt::Debug for OrtUpscaler {
 
 impl OrtUpscaler {
     /// Loads `model` on the first provider of `settings` that works, under a budget of `device_bytes`, and
-    /// tells which providers before it did not.
+    /// tells which providers before it did not. What is built for it is what its lanes will need.
     ///
     /// # Errors
     /// [`InferenceError::NoProvider`] if none works.
@@ -117,6 +97,30 @@ impl OrtUpscaler {
         model: Model,
         settings: SessionSettings,
         device_bytes: u64,
+    ) -> Result<(Self, Vec<SkippedProvider>), InferenceError> {
+        let share = |provider| device_bytes / describe(provider).lanes as u64;
+        Self::open_for(runtime, model, settings, device_bytes, share)
+    }
+
+    /// As [`OrtUpscaler::open`], for one of several sessions beside each other, of whose budget each has this share.
+    ///
+    /// # Errors
+    /// [`InferenceError::NoProvider`] if none works.
+    pub fn open_lane(
+        runtime: &Runtime,
+        model: Model,
+        settings: SessionSettings,
+        share_bytes: u64,
+    ) -> Result<(Self, Vec<SkippedProvider>), InferenceError> {
+        Self::open_for(runtime, model, settings, share_bytes, |_| share_bytes)
+    }
+
+    fn open_for(
+        runtime: &Runtime,
+        model: Model,
+        settings: SessionSettings,
+        device_bytes: u64,
+        share: impl Fn(Provider) -> u64,
     ) -> Result<(Self, Vec<SkippedProvider>), InferenceError> {
         let [first, ..] = settings.providers[..] else {
             return Err(InferenceError::NoProvider(Vec::new()));
@@ -127,6 +131,7 @@ impl OrtUpscaler {
             place: place(first, &settings, &model),
             position: 0,
             left: None,
+            engine_side_px: 0,
             profile: assumed(&model),
             model,
             settings,
@@ -137,7 +142,7 @@ impl OrtUpscaler {
             owner: std::thread::current().id(),
         };
         let mut skipped = Vec::new();
-        if upscaler.open_first_of(0, device_bytes, &mut skipped) {
+        if upscaler.open_first_of(0, device_bytes, &share, &mut skipped) {
             Ok((upscaler, skipped))
         } else {
             Err(InferenceError::NoProvider(skipped))
@@ -146,11 +151,18 @@ impl OrtUpscaler {
 
     /// Opens the session on the first provider, from this one of the settings on, that works; the others are added to
     /// `skipped`. `false`, with no session open, if none does.
-    fn open_first_of(&mut self, start: usize, device_bytes: u64, skipped: &mut Vec<SkippedProvider>) -> bool {
+    fn open_first_of(
+        &mut self,
+        start: usize,
+        device_bytes: u64,
+        share: &dyn Fn(Provider) -> u64,
+        skipped: &mut Vec<SkippedProvider>,
+    ) -> bool {
         let providers = self.settings.providers.clone();
         let found = providers::first_that_opens(&providers, start, skipped, |position, provider| {
             self.place = place(provider, &self.settings, &self.model);
             self.position = position;
+            self.engine_side_px = engine_side_px(&self.model, share(provider));
             self.reopen(device_bytes)
                 .map_err(|error| error.message().to_owned())
         });
@@ -168,8 +180,9 @@ impl OrtUpscaler {
             }
             Memory::Host | Memory::Nvidia | Memory::Card => None,
         };
+        preload::beside(&self.runtime.path, self.place.provider);
         let engine = match self.place.provider {
-            Provider::Tensorrt => self.engine(device_bytes)?,
+            Provider::Tensorrt => self.engine()?,
             _ => None,
         };
         let settings = ProviderSettings {
@@ -179,14 +192,16 @@ impl OrtUpscaler {
             is_half: self.place.precision == "fp16",
             threads: self.settings.threads,
             choices: &self.settings.choices,
-            engine: engine.as_ref(),
+            engine: engine.as_ref().map(|engine| &engine.settings),
         };
         let (key, value) = providers::RECORD;
         let builder = base_builder(&self.runtime, self.settings.threads)?.with_config_entry(key, value)?;
-        preload::beside(&self.runtime.path, self.place.provider);
         let registered = providers::register(&self.runtime, builder, self.place.provider, &settings)?;
         let mut builder = registered.builder;
         let session = builder.commit_from_memory(self.onnx())?;
+        if let Some(engine) = engine {
+            engine.finish();
+        }
         self.left = self.left_to_the_processor(&session)?;
         if let Some(device) = registered.device {
             self.place.device = device;
@@ -204,25 +219,20 @@ impl OrtUpscaler {
     }
 
     /// What TensorRT is told of engines; the directories are not made where there is no TensorRT.
-    fn engine(&self, device_bytes: u64) -> ort::Result<Option<EngineSettings>> {
+    fn engine(&self) -> ort::Result<Option<Engine>> {
         let root = &self.settings.engines_dir;
-        let engine = tensorrt::engine(
-            root,
-            self.settings.device_id,
-            &self.runtime.version(),
+        let runtime = self.runtime.version();
+        let wanted = outlook::engine(
+            &self.settings,
+            &runtime,
             &self.model,
-            self.place.precision,
-            self.engine_side_px(device_bytes),
+            &self.place,
+            self.engine_side_px,
         );
-        engine.map_err(|error| {
+        Engine::open(root, &wanted).map_err(|error| {
             let why = crate::error::plain(&error);
             ort::Error::new(format!("cannot use {} for engines: {why}", root.display()))
         })
-    }
-
-    /// By what is assumed of the model and not by what was measured, so that it is the same each time.
-    fn engine_side_px(&self, device_bytes: u64) -> u32 {
-        tensorrt::side_px(&self.model.card, &assumed(&self.model).memory, device_bytes)
     }
 
     /// What the provider left to the processor, in words.
@@ -304,26 +314,6 @@ pub(super) fn base_builder(runtime: &Runtime, threads: Option<usize>) -> ort::Re
     }
 }
 
-fn place(provider: Provider, settings: &SessionSettings, model: &Model) -> Place {
-    let half = HalfOf {
-        has_variant: model.half.is_some(),
-        passes: model
-            .card
-            .half_decibels
-            .is_some_and(|decibels| decibels >= DECIBELS_MIN),
-    };
-    Place {
-        provider,
-        device: providers::device_name(provider, settings.device_id, &settings.choices),
-        precision: providers::precision_name(provider, settings.precision, half),
-    }
-}
-
-/// The profile to begin with at a place where nothing was measured.
-fn assumed(model: &Model) -> Profile {
-    model.cpu_profile.clone().unwrap_or(UNMEASURED)
-}
-
 impl Upscaler for OrtUpscaler {
     fn card(&self) -> &ModelCard {
         &self.model.card
@@ -341,11 +331,11 @@ impl Upscaler for OrtUpscaler {
         self.profile = profile;
     }
 
-    fn windows(&self, device_bytes: u64) -> Windows {
+    fn windows(&self) -> Windows {
         if self.model.card.fixed_shape.is_some() {
             return Windows::Any;
         }
-        let side_px = self.engine_side_px(device_bytes);
+        let side_px = self.engine_side_px;
         match describe(self.place.provider).shapes {
             Shapes::Any => Windows::Any,
             Shapes::Range => Windows::Within(tensorrt::SIDE_MIN_PX, side_px),
@@ -429,7 +419,7 @@ impl Upscaler for OrtUpscaler {
             return Ok(false);
         }
         let mut skipped = Vec::new();
-        let found = self.open_first_of(position + 1, device_bytes, &mut skipped);
+        let found = self.open_first_of(position + 1, device_bytes, &|_| device_bytes, &mut skipped);
         for skipped in &skipped {
             tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
         }

@@ -1,12 +1,12 @@
 //! Owns what a session on TensorRT needs beyond its options: the one range of windows that a model's engine is built for
-//! under a budget, and the place where the engine is found again. Never builds one.
+//! under a budget, and the place where the engine is found again. TensorRT itself builds it.
 
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::card::{Layout, Model, ModelCard};
-use super::engines::{BYTES_MAX, Bench, EngineKey, EngineStore};
+use super::engines::{BYTES_MAX, Bench, Building, EngineKey, EngineStore};
 use super::onnx;
 use super::providers::{EngineSettings, ProfileShapes};
 use crate::machine::nvidia;
@@ -28,47 +28,95 @@ pub(super) fn side_px(card: &ModelCard, need: &MemoryNeed, device_bytes: u64) ->
         .next_multiple_of(card.alignment_px.max(1))
 }
 
-/// What TensorRT is told of engines, with their directories made; `None` where there is no TensorRT, which then says so
-/// itself.
-///
-/// # Errors
-/// Those of the directories.
-pub(super) fn engine(
-    root: &Path,
-    device_id: u32,
-    runtime: &str,
-    model: &Model,
-    precision: &'static str,
-    side_px: u32,
-) -> io::Result<Option<EngineSettings>> {
-    let Some(tensorrt) = version() else {
-        return Ok(None);
-    };
-    // Boards with a card of their own have no NVML.
-    let survey = nvidia::survey().ok();
-    let gpu = survey
-        .as_ref()
-        .and_then(|survey| survey.devices.get(device_id as usize));
-    let bench = Bench {
-        gpu: gpu.map_or_else(|| format!("device {device_id}"), |gpu| gpu.name.clone()),
-        driver: survey
+/// An engine that somebody wants.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WantedEngine<'a> {
+    /// Number of the card.
+    pub device_id: u32,
+    /// Version of ONNX Runtime.
+    pub runtime: &'a str,
+    /// The model.
+    pub model: &'a Model,
+    /// Arithmetic: `fp32` or `fp16`.
+    pub precision: &'static str,
+    /// Largest side of a window, pixels.
+    pub side_px: u32,
+}
+
+impl WantedEngine<'_> {
+    /// By what it is found again; `None` where there is no TensorRT.
+    fn name(&self) -> Option<(Bench, EngineKey)> {
+        let tensorrt = version()?;
+        // Boards with a card of their own have no NVML.
+        let survey = nvidia::survey().ok();
+        let gpu = survey
             .as_ref()
-            .map_or_else(|| "unknown".to_owned(), |survey| survey.driver.clone()),
-        tensorrt,
-        runtime: runtime.to_owned(),
-    };
-    let key = EngineKey {
-        model_sha256: model.card.sha256.to_string(),
-        precision,
-        side_px,
-    };
-    let dirs = EngineStore::new(root, BYTES_MAX).open(&bench, &key)?;
-    Ok(Some(EngineSettings {
-        engines_dir: dirs.engines,
-        timings_dir: dirs.timings,
-        prefix: key.prefix(),
-        shapes: shapes(model, side_px),
-    }))
+            .and_then(|survey| survey.devices.get(self.device_id as usize));
+        let bench = Bench {
+            gpu: gpu.map_or_else(|| format!("device {}", self.device_id), |gpu| gpu.name.clone()),
+            driver: survey
+                .as_ref()
+                .map_or_else(|| "unknown".to_owned(), |survey| survey.driver.clone()),
+            tensorrt,
+            runtime: self.runtime.to_owned(),
+        };
+        let key = EngineKey {
+            model_sha256: self.model.card.sha256.to_string(),
+            precision: self.precision,
+            side_px: self.side_px,
+        };
+        Some((bench, key))
+    }
+}
+
+/// An engine whose place is made, for the session that is about to build it or to find it.
+#[derive(Debug)]
+pub(super) struct Engine {
+    /// What TensorRT is told.
+    pub settings: EngineSettings,
+    building: Option<Building>,
+}
+
+impl Engine {
+    /// Makes its place below `root`, once nobody else builds it; `None` where there is no TensorRT, which then says so
+    /// itself.
+    ///
+    /// # Errors
+    /// Those of the directories.
+    pub(super) fn open(root: &Path, wanted: &WantedEngine<'_>) -> io::Result<Option<Self>> {
+        let Some((bench, key)) = wanted.name() else {
+            return Ok(None);
+        };
+        let dirs = EngineStore::new(root, BYTES_MAX).open(&bench, &key)?;
+        let building = dirs.claim()?;
+        if building.is_some() {
+            let model = &wanted.model.card.name;
+            tracing::info!("TensorRT builds its engine for {model}: a minute or more, this once");
+        }
+        Ok(Some(Self {
+            settings: EngineSettings {
+                engines_dir: dirs.engines,
+                timings_dir: dirs.timings,
+                prefix: key.prefix(),
+                shapes: shapes(wanted.model, wanted.side_px),
+            },
+            building,
+        }))
+    }
+
+    /// A session on it is open.
+    pub(super) fn finish(self) {
+        if let Some(Err(error)) = self.building.map(Building::finish) {
+            let why = crate::error::plain(&error);
+            tracing::warn!("TensorRT will build its engine again, as its place cannot be written: {why}");
+        }
+    }
+}
+
+/// The directory of an engine below `root` that nobody has completed; `None` also where there is no TensorRT.
+pub(super) fn missing(root: &Path, wanted: &WantedEngine<'_>) -> Option<PathBuf> {
+    let (bench, key) = wanted.name()?;
+    EngineStore::new(root, BYTES_MAX).missing(&bench, &key)
 }
 
 /// The shapes of the range; `None` for a model whose window is fixed, and for a file that does not tell its input's name.

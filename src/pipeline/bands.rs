@@ -348,7 +348,7 @@ impl Tiles {
 
     fn plan_anew(&mut self, from_row: u32, upscaler: &dyn Upscaler) -> Result<(), tiling::PlanError> {
         let rung = self.ladder.rung();
-        let windows = upscaler.windows(rung.limits.device_bytes);
+        let windows = upscaler.windows();
         let demands = choice::demands(upscaler.card(), upscaler.profile(), windows);
         self.plan = tiling::plan(self.image, from_row, rung.joint, &demands, &rung.limits)?;
         if let Some(blend) = &mut self.blend {

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::PipelineError;
 use crate::budget::Budget;
 use crate::clock::SharedClock;
@@ -37,6 +39,9 @@ pub struct ExecutorSettings {
     pub device_bytes: Option<u64>,
     /// Most bytes that the data plane may hold on the host, all executors together; `None`: a quarter of the memory.
     pub host_bytes: Option<u64>,
+    /// This program, if it may build TensorRT's engines in a process of its own while another provider works; `None`:
+    /// whoever needs an engine waits for it.
+    pub engine_builder: Option<PathBuf>,
     /// Whether it may begin on the processor. Of several executors one may; the others only get there by the ladder.
     pub begins_on_cpu: bool,
     /// How long a loaded model is kept without work; `None`: for as long as the executor lives.
@@ -117,12 +122,23 @@ pub struct DeviceFacts {
     pub skipped: Vec<SkippedProvider>,
     /// What else a person should know of where it runs: work that went to the processor after all.
     pub notes: Vec<String>,
+    /// The engine that is being built beside the work.
+    pub building: Option<EngineBuild>,
     /// The device budget of the last picture.
     pub device_bytes: Option<u64>,
     /// The host budget.
     pub host_bytes: u64,
     /// Why the device is not used any more.
     pub out_of_use: Option<String>,
+}
+
+/// An engine that is being built, for status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineBuild {
+    /// Of this model.
+    pub model: String,
+    /// When that began.
+    pub since: Timestamp,
 }
 
 /// The facts, written by the executor's thread and read by whoever tells them.

@@ -311,7 +311,7 @@ fn choose(
 ) -> Result<Vec<Choices>, ChoiceError> {
     let profile = upscaler.profile();
     let window_rows = host_need.window_rows(render.host.total_bytes(), may_blend(render.recipe, card));
-    let windows = upscaler.windows(render.device_bytes);
+    let windows = upscaler.windows();
     let limits = choice::limits(
         render.recipe,
         profile,

@@ -261,6 +261,7 @@ pub fn executor_settings(config: &Config, catalogue: &Arc<Catalogue>) -> Executo
         warn_skipped: runtime.providers_chosen && runtime.providers != [Provider::Cpu],
         device_bytes: config.memory.device_bytes,
         host_bytes: config.memory.host_bytes,
+        engine_builder: None,
         begins_on_cpu: true,
         unload_after: runtime.unload_after,
     }
@@ -269,7 +270,11 @@ pub fn executor_settings(config: &Config, catalogue: &Arc<Catalogue>) -> Executo
 /// What it says to the executors of all its devices, one at least. The processor is one device, however many numbers
 /// there are.
 fn executors(config: &Config, catalogue: &Arc<Catalogue>) -> Vec<ExecutorSettings> {
-    let first = executor_settings(config, catalogue);
+    let first = ExecutorSettings {
+        // Not by its path: a daemon that runs on while its binary is replaced asks itself, not its successor.
+        engine_builder: Some("/proc/self/exe".into()),
+        ..executor_settings(config, catalogue)
+    };
     let has_numbers = first
         .session
         .providers

@@ -21,9 +21,9 @@ use crate::queue::{Counts, Job, Pause, QueueError};
 use crate::report::DOCUMENT_VERSION;
 use crate::sandbox;
 use crate::status::{
-    CountsDocument, CurrentDocument, DeviceDocument, FolderDocument, FolderReport, IntakeReport,
-    MemoryDocument, PausedDocument, RecentDocument, ServiceSnapshot, ServiceState, StatusWriter, Tenancy,
-    WatchMode, clock_time,
+    BuildingDocument, CountsDocument, CurrentDocument, DeviceDocument, FolderDocument, FolderReport,
+    IntakeReport, MemoryDocument, PausedDocument, RecentDocument, ServiceSnapshot, ServiceState,
+    StatusWriter, Tenancy, WatchMode, clock_time,
 };
 
 /// The contract's "at most once a second".
@@ -308,6 +308,10 @@ fn device_document(device_id: Option<u32>, facts: &DeviceFacts) -> DeviceDocumen
         device_id,
         budget_bytes: facts.device_bytes.filter(|_| device_id.is_some()),
         out_of_use: facts.out_of_use.clone(),
+        building: facts.building.as_ref().map(|build| BuildingDocument {
+            model: build.model.clone(),
+            since: build.since,
+        }),
         device: place.map(|place| place.device.clone()),
         provider: place.map(|place| place.provider.as_str().to_owned()),
         model: facts.model.clone(),

@@ -24,7 +24,7 @@ pub use folder::{
     RecentDocument, ServiceState, StatusWriter, WatchMode, clock_time,
 };
 pub use jobs::{JobFileWalk, JobFiles, sidecar_error_text};
-pub use service::{DeviceDocument, MemoryDocument, ServiceSnapshot};
+pub use service::{BuildingDocument, DeviceDocument, MemoryDocument, ServiceSnapshot};
 
 use std::path::Path;
 

@@ -26,6 +26,9 @@ pub struct DeviceDocument {
     pub model: Option<String>,
     /// Providers that could not be used, each with its reason.
     pub skipped: Vec<String>,
+    /// TensorRT's engine that is being built beside the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub building: Option<BuildingDocument>,
     /// Its number, where there are several; so is the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<u32>,
@@ -35,6 +38,15 @@ pub struct DeviceDocument {
     /// Why it is not used any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_use: Option<String>,
+}
+
+/// An engine that is being built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildingDocument {
+    /// Of this model.
+    pub model: String,
+    /// When that began.
+    pub since: Timestamp,
 }
 
 /// What may be held, and what is.

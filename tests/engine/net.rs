@@ -349,7 +349,7 @@ impl Upscaler for Net {
         self.profile = profile;
     }
 
-    fn windows(&self, _: u64) -> Windows {
+    fn windows(&self) -> Windows {
         self.windows
     }
 

@@ -2,27 +2,25 @@
 //! or takes all memory, must not take the service along; and its arena for the processor is one for each process, which
 //! the session of the running job has.
 
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{ModelError, file};
-use crate::clock::SystemClock;
 use crate::error::plain;
+use crate::inference::apart;
 use crate::inference::card::ModelCard;
 use crate::inference::library::LibraryError;
+use crate::progress::Cancel;
 
 /// The command that answers.
 pub const COMMAND: &str = "examine";
 
 /// Whoever is not done by then hangs: probing bounds itself to a minute or so on two slow cores.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
-
-/// Between two looks whether it is done.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What the other process says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,10 +60,8 @@ pub fn examine(
     state_dirs: &[PathBuf],
     path: &Path,
 ) -> Result<ModelCard, ModelError> {
-    let mut command = Command::new(program);
+    let mut command = apart::command(program, COMMAND);
     command
-        .arg0(env!("CARGO_PKG_NAME"))
-        .arg(COMMAND)
         .arg("--library")
         .arg(library)
         .args(
@@ -74,19 +70,8 @@ pub fn examine(
                 .flat_map(|dir| ["--state-dir".as_ref(), dir.as_os_str()]),
         )
         .arg("--")
-        .arg(path)
-        // It is no service, and must not be taken for this one.
-        .env_remove("NOTIFY_SOCKET")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let told = command.spawn().and_then(|mut child| {
-        let status = wait(&mut child)?;
-        // A card fits into the pipe's buffer many times: nothing had to be read before.
-        let answer = child.stdout.take().map(std::io::read_to_string).transpose()?;
-        Ok((status, answer.unwrap_or_default()))
-    });
-    let (status, answer) = told.map_err(|error| {
+        .arg(path);
+    let (status, answer) = apart::answer(&mut command, PATIENCE, &Cancel::default()).map_err(|error| {
         file::unusable(
             path,
             format!(
@@ -100,22 +85,6 @@ pub fn examine(
         Ok(Answer::Refused(why)) => Err(file::unusable(path, why)),
         Ok(Answer::NoRuntime { path, why }) => Err(LibraryError::Unusable { path, why }.into()),
         Err(_) => Err(file::unusable(path, no_answer(status))),
-    }
-}
-
-/// Waits for its end; kills what hangs.
-fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
-    let clock = SystemClock::shared();
-    let begun = clock.monotonic();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if clock.monotonic().since(begun) > PATIENCE {
-            child.kill()?;
-            return child.wait();
-        }
-        std::thread::sleep(LOOK);
     }
 }
 

@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
-use super::{DeviceFacts, ExecutorSettings, Order, SharedFacts, Tuned, Work};
+use super::{DeviceFacts, EngineBuild, ExecutorSettings, Order, SharedFacts, Tuned, Work};
 use crate::budget::Budget;
 use crate::clock::SharedClock;
 use crate::codec::DecodeLimits;
 use crate::config::{Precision, Provider};
 use crate::fs::RealFilesystem;
+use crate::inference::engine_builds::{BuildOrder, Standing};
 use crate::inference::lanes::OpenLane;
 use crate::inference::learned::{self, Evidence};
 use crate::inference::measure;
 use crate::inference::profile_store::{ProfileKey, ProfileStore, profile_dirs};
 use crate::inference::providers::{Memory, describe};
 use crate::inference::{
-    InferenceError, Lanes, Model, OrtUpscaler, Profile, Runtime, SkippedProvider, Upscaler,
+    EngineBuilds, InferenceError, Lanes, Model, OrtUpscaler, Profile, Runtime, SessionSettings,
+    SkippedProvider, Upscaler, missing_engine,
 };
 use crate::machine::{self, nvidia::FreeMemory};
 use crate::pipeline::{DeviceBudget, PipelineError, Render, render};
@@ -31,12 +33,16 @@ pub(super) struct Device {
     host: Arc<Budget>,
     facts: SharedFacts,
     profiles: ProfileStore,
+    /// `None` where whoever needs an engine waits for it.
+    builds: Option<EngineBuilds>,
     warm: Option<Warm>,
 }
 
 /// The model that is loaded.
 struct Warm {
     upscaler: Box<dyn Upscaler>,
+    /// Until TensorRT has its engine.
+    stands_in: bool,
     /// Version of the library that runs it: another one needs other amounts.
     runtime: String,
 }
@@ -63,8 +69,20 @@ impl Device {
     ) -> Self {
         facts.update(|facts| facts.host_bytes = host.total_bytes());
         let dirs = profile_dirs(settings.catalogue.state_dirs());
+        let builds = settings.engine_builder.clone().map(|program| {
+            let (facts, clock) = (facts.clone(), clock.clone());
+            let told = move |model: Option<&str>| {
+                let building = model.map(|model| EngineBuild {
+                    model: model.to_owned(),
+                    since: clock.wall(),
+                });
+                facts.update(|facts| facts.building = building);
+            };
+            EngineBuilds::new(program, Arc::new(told))
+        });
         Self {
             profiles: ProfileStore::new(RealFilesystem::shared(), dirs),
+            builds,
             settings,
             clock,
             free_memory,
@@ -124,8 +142,9 @@ impl Device {
         Ok(())
     }
 
-    /// Makes `name` the warm model.
-    fn load(&mut self, name: &str, device_bytes: u64) -> Result<(), InferenceError> {
+    /// Makes `name` the warm model, under a budget of `device_bytes` or, beside the building of an engine, what is left
+    /// of it; gives that.
+    fn load(&mut self, name: &str, device_bytes: u64) -> Result<u64, InferenceError> {
         // By what it is and not by its name alone: the file may have been replaced.
         let wanted = self.settings.catalogue.card(name)?;
         let is_warm = self
@@ -133,9 +152,13 @@ impl Device {
             .as_ref()
             .map(|warm| warm.upscaler.card())
             .is_some_and(|card| (&card.name, &card.sha256) == (&wanted.name, &wanted.sha256));
-        if is_warm {
+        let builds = self.builds.as_ref();
+        let is_relieved = self.warm.as_ref().is_some_and(|warm| warm.stands_in)
+            && builds.is_some_and(|builds| !builds.is_at_work());
+        if is_warm && !is_relieved {
+            let device_bytes = beside_a_build(device_bytes, builds);
             self.facts.update(|facts| facts.device_bytes = Some(device_bytes));
-            return Ok(());
+            return Ok(device_bytes);
         }
         self.warm = None;
         let mut model = self.settings.catalogue.find(name)?;
@@ -146,12 +169,15 @@ impl Device {
         };
         let known = model.cpu_profile.clone();
         let runtime = Runtime::load(self.settings.library.as_deref())?;
-        let (upscaler, mut skipped) = OrtUpscaler::open(
-            &runtime,
-            model.clone(),
-            self.settings.session.clone(),
-            device_bytes,
-        )?;
+        let mut session = self.settings.session.clone();
+        let awaited = self.await_engine(&runtime, &model, &mut session, device_bytes);
+        let device_bytes = beside_a_build(device_bytes, self.builds.as_ref());
+        let (upscaler, mut skipped) =
+            OrtUpscaler::open(&runtime, model.clone(), session.clone(), device_bytes)?;
+        let stands_in = awaited
+            .as_ref()
+            .is_some_and(|(_, standing)| *standing == Standing::Awaited);
+        skipped.extend(awaited.map(|(skipped, _)| skipped));
         if upscaler.place().provider == Provider::Cpu && !self.settings.begins_on_cpu {
             skipped.push(SkippedProvider {
                 provider: Provider::Cpu,
@@ -160,7 +186,8 @@ impl Device {
             return Err(InferenceError::NoProvider(skipped));
         }
         let mut warm = Warm {
-            upscaler: self.in_lanes(upscaler, &runtime, model, device_bytes)?,
+            upscaler: in_lanes(upscaler, &runtime, model, session, device_bytes)?,
+            stands_in,
             runtime: runtime.version(),
         };
         self.find_profile(&mut warm, known, device_bytes)?;
@@ -185,33 +212,53 @@ impl Device {
             device_bytes: Some(device_bytes),
             host_bytes: self.host.total_bytes(),
             out_of_use: None,
+            building: None,
         };
-        self.facts.update(|told| *told = facts);
+        self.facts.update(|told| {
+            let building = told.building.take();
+            *told = DeviceFacts { building, ..facts };
+        });
         self.warm = Some(warm);
-        Ok(())
+        Ok(device_bytes)
     }
 
-    /// As many sessions as the place where the first one works is worth.
-    fn in_lanes(
-        &self,
-        first: OrtUpscaler,
+    /// Leaves TensorRT out of the session's providers for as long as the model's engine is being built in another
+    /// process, or where that failed, and says so; nothing to do where no other provider of the list has a card.
+    fn await_engine(
+        &mut self,
         runtime: &Runtime,
-        model: Model,
+        model: &Model,
+        session: &mut SessionSettings,
         device_bytes: u64,
-    ) -> Result<Box<dyn Upscaler>, InferenceError> {
-        let lanes = describe(first.place().provider).lanes;
-        if lanes == 1 {
-            return Ok(Box::new(first));
-        }
-        // It belongs to this thread, and lanes have their own (I9).
-        drop(first);
-        let (runtime, settings) = (runtime.clone(), self.settings.session.clone());
-        let share = device_bytes / lanes as u64;
-        let open: OpenLane = Arc::new(move || {
-            let (upscaler, _) = OrtUpscaler::open(&runtime, model.clone(), settings.clone(), share)?;
-            Ok(Box::new(upscaler) as Box<dyn Upscaler>)
-        });
-        Ok(Box::new(Lanes::open(lanes, &open)?))
+    ) -> Option<(SkippedProvider, Standing)> {
+        let builds = self.builds.as_mut()?;
+        stand_in(&session.providers)?;
+        let missing = missing_engine(runtime, model, session, device_bytes)?;
+        let order = BuildOrder {
+            model: model.card.name.to_string(),
+            library: self.settings.library.clone(),
+            state_dirs: self.settings.catalogue.state_dirs().to_vec(),
+            engines_dir: session.engines_dir.clone(),
+            device_id: session.device_id,
+            share_bytes: missing.share_bytes,
+            precision: session.precision,
+        };
+        let standing = builds.ask(&missing.dir, &order);
+        session
+            .providers
+            .retain(|provider| *provider != Provider::Tensorrt);
+        let reason = match &standing {
+            Standing::Failed(why) => why.clone(),
+            Standing::Awaited => {
+                let model = &order.model;
+                format!("its engine for {model} is being built; the next provider works until it is there")
+            }
+        };
+        let skipped = SkippedProvider {
+            provider: Provider::Tensorrt,
+            reason,
+        };
+        Some((skipped, standing))
     }
 
     /// The budget of the next picture.
@@ -219,6 +266,48 @@ impl Device {
         let warm = self.warm.as_ref().map(|warm| warm.upscaler.as_ref());
         budget(&self.settings, &self.free_memory, warm)
     }
+}
+
+/// Who works while TensorRT's engine is built: the next of the list that has a card. The processor would take longer for
+/// a picture than the build.
+fn stand_in(providers: &[Provider]) -> Option<Provider> {
+    let mut after = providers
+        .iter()
+        .copied()
+        .skip_while(|provider| *provider != Provider::Tensorrt);
+    after.next()?;
+    after.find(|provider| matches!(describe(*provider).memory, Memory::Nvidia | Memory::Card))
+}
+
+/// What is left of a budget beside the building of an engine, which takes as much again as its sessions will.
+fn beside_a_build(device_bytes: u64, builds: Option<&EngineBuilds>) -> u64 {
+    match builds {
+        Some(builds) if builds.is_at_work() => device_bytes / 2,
+        _ => device_bytes,
+    }
+}
+
+/// As many sessions as the place where the first one works is worth.
+fn in_lanes(
+    first: OrtUpscaler,
+    runtime: &Runtime,
+    model: Model,
+    settings: SessionSettings,
+    device_bytes: u64,
+) -> Result<Box<dyn Upscaler>, InferenceError> {
+    let lanes = describe(first.place().provider).lanes;
+    if lanes == 1 {
+        return Ok(Box::new(first));
+    }
+    // It belongs to this thread, and lanes have their own (I9).
+    drop(first);
+    let runtime = runtime.clone();
+    let share = device_bytes / lanes as u64;
+    let open: OpenLane = Arc::new(move || {
+        let (upscaler, _) = OrtUpscaler::open_lane(&runtime, model.clone(), settings.clone(), share)?;
+        Ok(Box::new(upscaler) as Box<dyn Upscaler>)
+    });
+    Ok(Box::new(Lanes::open(lanes, &open)?))
 }
 
 /// The configured budget, or what is free on the device now, less a reserve. What the session that is warm on it holds is
@@ -248,7 +337,7 @@ impl Work for Device {
             source_name: order.source.display().to_string(),
             error,
         };
-        self.load(&order.recipe.model, device_bytes).map_err(inference)?;
+        let device_bytes = self.load(&order.recipe.model, device_bytes).map_err(inference)?;
         let facts = self.facts.get();
         if self.settings.warn_skipped {
             report
@@ -265,7 +354,7 @@ impl Work for Device {
         if let Some(profile) = self.profiles.load(&key) {
             upscaler.set_profile(profile);
         }
-        let (settings, free_memory) = (&self.settings, &self.free_memory);
+        let (settings, free_memory, builds) = (&self.settings, &self.free_memory, self.builds.as_ref());
         let job = Render {
             source: &order.source,
             recipe: &order.recipe,
@@ -273,7 +362,9 @@ impl Work for Device {
             out: order.out,
             host: &self.host,
             device_bytes,
-            budget: DeviceBudget(&|upscaler| budget(settings, free_memory, Some(upscaler))),
+            budget: DeviceBudget(&|upscaler| {
+                beside_a_build(budget(settings, free_memory, Some(upscaler)), builds)
+            }),
             window_pixels_ceiling: learned::ceiling(upscaler.profile(), device_bytes),
             progress: &order.progress,
             cancel: &order.cancel,
@@ -301,7 +392,7 @@ impl Work for Device {
 
     fn warm_up(&mut self, model: &str) -> Result<(), InferenceError> {
         let device_bytes = self.device_budget();
-        self.load(model, device_bytes)
+        self.load(model, device_bytes).map(drop)
     }
 
     fn tune(
@@ -311,7 +402,7 @@ impl Work for Device {
         told: &mut dyn FnMut(&Speed),
     ) -> Result<Tuned, InferenceError> {
         let device_bytes = self.device_budget();
-        self.load(name, device_bytes)?;
+        let device_bytes = self.load(name, device_bytes)?;
         let Some(warm) = &mut self.warm else {
             return Err(InferenceError::Model("no session is open".to_owned()));
         };
@@ -388,6 +479,24 @@ mod tests {
     use super::*;
 
     const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn the_next_provider_with_a_card_stands_in_for_tensorrt() {
+        use Provider as P;
+        let cases: [(&[P], Option<P>); 6] = [
+            (&[P::Tensorrt, P::Cuda, P::Cpu], Some(P::Cuda)),
+            (&[P::Tensorrt, P::Openvino, P::Webgpu], Some(P::Webgpu)),
+            // It waits: a minute, or hours on the processor.
+            (&[P::Tensorrt, P::Cpu], None),
+            (&[P::Tensorrt], None),
+            // What comes before it was preferred to it.
+            (&[P::Cuda, P::Tensorrt], None),
+            (&[P::Cuda, P::Cpu], None),
+        ];
+        for (providers, expected) in cases {
+            assert_eq!(stand_in(providers), expected, "{providers:?}");
+        }
+    }
 
     #[test]
     fn a_cards_budget_is_what_is_free_less_a_reserve_in_steps() {
