@@ -12,6 +12,13 @@ const GPS_DIRECTORY: u16 = 0x8825;
 const INTEROPERABILITY_DIRECTORY: u16 = 0xa005;
 const MAKER_NOTE: u16 = 0x927c;
 
+/// What EXIF's table of tags (Exif 2.32, 4.6.8) has not in a TIFF, of the details: the order of components that a JPEG has,
+/// its bits for a pixel, its size. A TIFF's own directory says what it is like.
+const NOT_IN_A_TIFF: [u16; 4] = [0x9101, 0x9102, 0xa002, 0xa003];
+
+/// Some writers sign their blocks behind the header; readers would take a whole TIFF for such a block.
+const SIGNATURE: &[u8] = b"ExifMeta";
+
 /// Byte order, 42, offset of the first directory: the file has its own.
 pub(super) const HEADER_BYTES: usize = 8;
 
@@ -55,12 +62,18 @@ pub(super) fn place(exif: &[u8]) -> Result<Placed, Malformed> {
         note_is_unsure: false,
     };
     let first = block.u32(4)? as usize;
+    if block.bytes[HEADER_BYTES..].starts_with(SIGNATURE) && first >= HEADER_BYTES + SIGNATURE.len() {
+        block.bytes[HEADER_BYTES..][..SIGNATURE.len()].fill(0);
+    }
     let mut entries = block.directory(first, turns)?;
     let details = pointer(&entries, EXIF_DIRECTORY);
     if let Some(at) = details {
         let details = block.directory(at, turns)?;
         if let Some(at) = pointer(&details, INTEROPERABILITY_DIRECTORY) {
             block.directory(at, turns)?;
+        }
+        if !block.leave_out(at, &details, &NOT_IN_A_TIFF) {
+            entries.retain(|entry| entry.tag != EXIF_DIRECTORY);
         }
     }
     if let Some(at) = pointer(&entries, GPS_DIRECTORY) {
@@ -159,6 +172,24 @@ impl Block {
         Ok(entries)
     }
 
+    /// Leaves these tags out of a directory that was read, and is in this machine's byte order; `false` if none is left.
+    fn leave_out(&mut self, at: usize, entries: &[PlacedEntry], tags: &[u16]) -> bool {
+        let kept: Vec<usize> = (0..entries.len())
+            .filter(|index| !tags.contains(&entries[*index].tag))
+            .collect();
+        if kept.len() == entries.len() {
+            return true;
+        }
+        let place = |index: usize| at + 2 + index * ENTRY_BYTES;
+        for (to, from) in kept.iter().enumerate() {
+            self.bytes.copy_within(place(*from)..place(from + 1), place(to));
+        }
+        self.bytes[at..at + 2].copy_from_slice(&(kept.len() as u16).to_ne_bytes());
+        // No other directory follows.
+        self.bytes[place(kept.len())..place(entries.len())].fill(0);
+        !kept.is_empty()
+    }
+
     fn turn(
         &mut self,
         at: usize,
@@ -216,4 +247,89 @@ fn width(kind: u16) -> usize {
 
 fn reverse(bytes: &mut [u8], width: usize) {
     bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signed behind the header, as exiftool does in a WebP; details with these tags.
+    fn block(big_endian: bool, tags: &[u16]) -> Vec<u8> {
+        let short = |value: u16| {
+            if big_endian {
+                value.to_be_bytes()
+            } else {
+                value.to_le_bytes()
+            }
+        };
+        let long = |value: u32| {
+            if big_endian {
+                value.to_be_bytes()
+            } else {
+                value.to_le_bytes()
+            }
+        };
+        let mut block = if big_endian {
+            b"MM\0\x2a".to_vec()
+        } else {
+            b"II\x2a\0".to_vec()
+        };
+        block.extend(long(16));
+        block.extend(SIGNATURE);
+        block.extend(
+            [
+                &short(1)[..],
+                &short(EXIF_DIRECTORY),
+                &short(4),
+                &long(1),
+                &long(34),
+                &long(0),
+            ]
+            .concat(),
+        );
+        block.extend(short(tags.len() as u16));
+        for tag in tags {
+            block.extend([&short(*tag)[..], &short(4), &long(1), &long(u32::from(*tag))].concat());
+        }
+        block.extend(long(0));
+        block
+    }
+
+    fn details(placed: &Placed) -> Vec<(u16, u32)> {
+        let at = |at: usize| at - HEADER_BYTES;
+        let number = |from: usize| u16::from_ne_bytes([placed.bytes[at(from)], placed.bytes[at(from) + 1]]);
+        let value = |from: usize| {
+            let bytes = &placed.bytes[at(from)..at(from) + 4];
+            u32::from_ne_bytes(bytes.try_into().unwrap())
+        };
+        let entries = (0..usize::from(number(34))).map(|index| 36 + index * ENTRY_BYTES);
+        let entries: Vec<_> = entries.map(|from| (number(from), value(from + 8))).collect();
+        assert_eq!(value(36 + entries.len() * ENTRY_BYTES), 0, "no directory follows");
+        entries
+    }
+
+    #[test]
+    fn what_only_a_jpeg_may_say_of_itself_is_left_out_of_a_tiff() {
+        for big_endian in [false, true] {
+            let tags = [0x9000, 0x9101, 0x9102, 0x9209, 0xa002, 0xa003, 0xa402];
+            let placed = place(&block(big_endian, &tags)).unwrap();
+            let kept = [0x9000, 0x9209, 0xa402].map(|tag| (tag, u32::from(tag)));
+            assert_eq!(details(&placed), kept);
+            assert_eq!(placed.entries.len(), 1);
+            // Nothing else has moved.
+            assert_eq!(placed.bytes.len() + HEADER_BYTES, block(big_endian, &tags).len());
+            // Nothing is left of the details: nothing points to them.
+            assert_eq!(place(&block(big_endian, &[0xa002, 0xa003])).unwrap().entries, []);
+        }
+    }
+
+    #[test]
+    fn a_signature_behind_the_header_does_not_make_a_block_of_the_file() {
+        let placed = place(&block(false, &[0x9000])).unwrap();
+        assert_eq!(placed.bytes[..SIGNATURE.len()], [0; 8]);
+        // A directory that begins there has whatever bytes it has.
+        let mut other = block(false, &[0x9000]);
+        other[4] = 8;
+        assert!(place(&other).is_err(), "this one is none");
+    }
 }

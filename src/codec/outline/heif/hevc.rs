@@ -145,3 +145,29 @@ impl Bits<'_> {
         Some(((1u32 << zeros) - 1).saturating_add(rest))
     }
 }
+
+#[cfg(all(test, feature = "heic"))]
+mod tests {
+    use super::{Cursor, SEQUENCE_SETTINGS, is_one_picture};
+
+    /// A unit of this kind, whose slice begins a picture or goes on with it.
+    fn unit(kind: u8, begins: bool) -> Vec<u8> {
+        let unit = [kind << 1, 1, if begins { 0x80 } else { 0 }, 7];
+        [&(unit.len() as u32).to_be_bytes()[..], &unit].concat()
+    }
+
+    /// The decoder would hold each of several; its promise is for one.
+    #[test]
+    fn a_part_is_one_picture_however_many_slices_it_has() {
+        let (first, more, words) = (unit(19, true), unit(19, false), unit(39, true));
+        let is_one = |units: &[&[u8]]| is_one_picture(Cursor(&units.concat()));
+        assert!(is_one(&[&first]));
+        assert!(is_one(&[&words, &first, &more, &more]));
+        assert!(!is_one(&[&first, &more, &first]), "two pictures");
+        assert!(!is_one(&[&unit(SEQUENCE_SETTINGS, true), &first]), "another size");
+        assert!(
+            is_one(&[&first[..], &[0, 0, 0, 200, 38]]),
+            "what is cut off is the decoder's to refuse"
+        );
+    }
+}
