@@ -310,6 +310,7 @@ fn all_settings(tell: &mut dyn FnMut(&ProviderSettings<'_>)) {
                         channels_last,
                         ..ProviderChoices::default()
                     },
+                    records: is_half,
                     engine: Some(&engine),
                 });
             }

@@ -48,6 +48,7 @@ pub(super) const RUNTIME_KEYS: &[&str] = &[
     "unload_after",
     "openvino_device",
     "channels_last",
+    "cuda_graphs",
 ];
 
 /// Every key of `[memory]`.

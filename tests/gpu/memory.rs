@@ -1,5 +1,7 @@
 //! A card that somebody else fills: what a session says, and what it costs a picture.
 
+use std::time::Duration;
+
 use upscaled::config::{Precision, Provider};
 use upscaled::inference::InferenceError;
 
@@ -16,6 +18,9 @@ const SMALL_PX: u32 = 128;
 
 /// A budget that has no idea.
 const HOPEFUL_BYTES: u64 = 16 << 30;
+
+/// An executor that has nothing to do for three seconds gives back what only runs need.
+const PAUSE: Duration = Duration::from_secs(8);
 
 pub fn out_of_memory(rig: &Rig) -> Seen {
     // CUDA's library comes with its provider.
@@ -74,8 +79,9 @@ pub fn ladder(rig: &Rig) -> Seen {
         assert_eq!(plan.provider, "cuda", "{seen:#?}");
         report.oom_retries
     };
-    // The session is open when the others come, as it is in a service.
+    // The session is open when the others come, as it is in a service, and has given back what it does not need.
     assert_eq!(picture("nobody else on the card"), 0);
+    std::thread::sleep(PAUSE);
     let hog = Hog::leaving(LEFT_BYTES);
     assert!(picture("others fill it") > 0, "it was not full");
     assert_eq!(picture("and stay: what worked was learned"), 0);
