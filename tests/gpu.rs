@@ -42,7 +42,6 @@ fn a_card_does_what_the_processor_does_and_the_report_says_how_fast() {
     let rig = Rig::new();
     let mut report = Report::new(&rig);
     report.part("Pixels beside the processor's", || pixels::check(&rig));
-    report.part("CUDA graphs", || pixels::check_graphs(&rig));
     report.part("Out of memory on a full card", || memory::out_of_memory(&rig));
     report.part("The ladder, and what is learned", || memory::ladder(&rig));
     report.part("TensorRT's engines", || engines::check(&rig));

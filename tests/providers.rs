@@ -310,7 +310,6 @@ fn all_settings(tell: &mut dyn FnMut(&ProviderSettings<'_>)) {
                         channels_last,
                         ..ProviderChoices::default()
                     },
-                    records: is_half,
                     engine: Some(&engine),
                 });
             }

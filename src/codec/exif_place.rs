@@ -49,18 +49,8 @@ pub(super) struct PlacedEntry {
 /// # Errors
 /// [`Malformed`].
 pub(super) fn place(exif: &[u8]) -> Result<Placed, Malformed> {
-    let big_endian = match exif.first_chunk::<4>() {
-        Some([b'I', b'I', 42, 0]) => false,
-        Some([b'M', b'M', 0, 42]) => true,
-        _ => return Err(Malformed),
-    };
-    let turns = big_endian != cfg!(target_endian = "big");
-    let mut block = Block {
-        bytes: exif.to_vec(),
-        big_endian,
-        turned: Vec::new(),
-        note_is_unsure: false,
-    };
+    let mut block = Block::open(exif.to_vec())?;
+    let turns = block.big_endian != cfg!(target_endian = "big");
     let first = block.u32(4)? as usize;
     if block.bytes[HEADER_BYTES..].starts_with(SIGNATURE) && first >= HEADER_BYTES + SIGNATURE.len() {
         block.bytes[HEADER_BYTES..][..SIGNATURE.len()].fill(0);
@@ -71,9 +61,6 @@ pub(super) fn place(exif: &[u8]) -> Result<Placed, Malformed> {
         let details = block.directory(at, turns)?;
         if let Some(at) = pointer(&details, INTEROPERABILITY_DIRECTORY) {
             block.directory(at, turns)?;
-        }
-        if !block.leave_out(at, &details, &NOT_IN_A_TIFF) {
-            entries.retain(|entry| entry.tag != EXIF_DIRECTORY);
         }
     }
     if let Some(at) = pointer(&entries, GPS_DIRECTORY) {
@@ -91,6 +78,24 @@ pub(super) fn place(exif: &[u8]) -> Result<Placed, Malformed> {
     })
 }
 
+/// Leaves out of a block what only a JPEG may say of itself.
+///
+/// # Errors
+/// [`Malformed`].
+pub(super) fn forget_jpeg(exif: &mut Vec<u8>) -> Result<(), Malformed> {
+    let mut block = Block::open(exif.clone())?;
+    let first = block.u32(4)? as usize;
+    let entries = block.directory(first, false)?;
+    if let Some(at) = pointer(&entries, EXIF_DIRECTORY) {
+        let details = block.directory(at, false)?;
+        if !block.leave_out(at, &details, &NOT_IN_A_TIFF) {
+            block.leave_out(first, &entries, &[EXIF_DIRECTORY]);
+        }
+    }
+    *exif = block.bytes;
+    Ok(())
+}
+
 fn pointer(entries: &[PlacedEntry], tag: u16) -> Option<usize> {
     let entry = entries.iter().find(|entry| entry.tag == tag)?;
     let at = u32::from_ne_bytes(entry.field) as usize;
@@ -106,6 +111,20 @@ struct Block {
 }
 
 impl Block {
+    fn open(bytes: Vec<u8>) -> Result<Self, Malformed> {
+        let big_endian = match bytes.first_chunk::<4>() {
+            Some([b'I', b'I', 42, 0]) => false,
+            Some([b'M', b'M', 0, 42]) => true,
+            _ => return Err(Malformed),
+        };
+        Ok(Self {
+            bytes,
+            big_endian,
+            turned: Vec::new(),
+            note_is_unsure: false,
+        })
+    }
+
     fn field<const N: usize>(&self, at: usize) -> Result<[u8; N], Malformed> {
         let bytes = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<N>);
         bytes.copied().ok_or(Malformed)
@@ -172,7 +191,7 @@ impl Block {
         Ok(entries)
     }
 
-    /// Leaves these tags out of a directory that was read, and is in this machine's byte order; `false` if none is left.
+    /// Leaves these tags out of a directory that was read, and not turned around; `false` if none is left.
     fn leave_out(&mut self, at: usize, entries: &[PlacedEntry], tags: &[u16]) -> bool {
         let kept: Vec<usize> = (0..entries.len())
             .filter(|index| !tags.contains(&entries[*index].tag))
@@ -184,7 +203,12 @@ impl Block {
         for (to, from) in kept.iter().enumerate() {
             self.bytes.copy_within(place(*from)..place(from + 1), place(to));
         }
-        self.bytes[at..at + 2].copy_from_slice(&(kept.len() as u16).to_ne_bytes());
+        let count = kept.len() as u16;
+        self.bytes[at..at + 2].copy_from_slice(&if self.big_endian {
+            count.to_be_bytes()
+        } else {
+            count.to_le_bytes()
+        });
         // No other directory follows.
         self.bytes[place(kept.len())..place(entries.len())].fill(0);
         !kept.is_empty()
@@ -311,16 +335,26 @@ mod tests {
     #[test]
     fn what_only_a_jpeg_may_say_of_itself_is_left_out_of_a_tiff() {
         for big_endian in [false, true] {
-            let tags = [0x9000, 0x9101, 0x9102, 0x9209, 0xa002, 0xa003, 0xa402];
-            let placed = place(&block(big_endian, &tags)).unwrap();
+            let forgotten = |tags: &[u16]| {
+                let mut exif = block(big_endian, tags);
+                let bytes = exif.len();
+                forget_jpeg(&mut exif).unwrap();
+                assert_eq!(exif.len(), bytes, "nothing else has moved");
+                exif
+            };
+            let all = [0x9000, 0x9101, 0x9102, 0x9209, 0xa002, 0xa003, 0xa402];
             let kept = [0x9000, 0x9209, 0xa402].map(|tag| (tag, u32::from(tag)));
-            assert_eq!(details(&placed), kept);
-            assert_eq!(placed.entries.len(), 1);
-            // Nothing else has moved.
-            assert_eq!(placed.bytes.len() + HEADER_BYTES, block(big_endian, &tags).len());
+            assert_eq!(details(&place(&forgotten(&all)).unwrap()), kept);
+            assert_eq!(
+                details(&place(&block(big_endian, &all)).unwrap()).len(),
+                all.len(),
+                "a TIFF's own stay"
+            );
             // Nothing is left of the details: nothing points to them.
-            assert_eq!(place(&block(big_endian, &[0xa002, 0xa003])).unwrap().entries, []);
+            assert_eq!(place(&forgotten(&[0xa002, 0xa003])).unwrap().entries, []);
+            assert_eq!(forgotten(&[0x9000]), block(big_endian, &[0x9000]));
         }
+        assert_eq!(forget_jpeg(&mut b"II*\0\xff\0\0\0".to_vec()), Err(Malformed));
     }
 
     #[test]

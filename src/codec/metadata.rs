@@ -2,7 +2,8 @@
 //! its file says. Never fails a job.
 
 use super::exif_patch::{self, Malformed, Place};
-use super::layout::{Channels, ResultFormat};
+use super::exif_place;
+use super::layout::{Channels, ResultFormat, SourceFormat};
 use super::notes::{self, Notes};
 use super::probe::ImageHeader;
 use super::turn::Turn;
@@ -68,7 +69,7 @@ pub fn carry(
     let turn = Turn::new(header.orientation, header.stored, size);
     let mut carried = Carried {
         icc,
-        exif: exif(header, turn, place, &mut warnings),
+        exif: exif(header, format, turn, place, &mut warnings),
         xmp: xmp(header, turn, place, &mut warnings),
         iptc: header.iptc.clone(),
         notes: header.notes.clone(),
@@ -104,9 +105,19 @@ fn icc(header: &ImageHeader, format: ResultFormat, warnings: &mut Vec<String>) -
     Some(profile)
 }
 
-fn exif(header: &ImageHeader, turn: Turn, place: Place, warnings: &mut Vec<String>) -> Option<Vec<u8>> {
+fn exif(
+    header: &ImageHeader,
+    format: ResultFormat,
+    turn: Turn,
+    place: Place,
+    warnings: &mut Vec<String>,
+) -> Option<Vec<u8>> {
     let mut exif = header.exif.clone()?;
-    match exif_patch::patch(&mut exif, turn, place) {
+    let mut patched = exif_patch::patch(&mut exif, turn, place);
+    if format == ResultFormat::Tiff && header.format != SourceFormat::Tiff {
+        patched = patched.and_then(|()| exif_place::forget_jpeg(&mut exif));
+    }
+    match patched {
         Ok(()) => Some(exif),
         Err(Malformed) => {
             warnings.push("EXIF was not carried: it is damaged".to_owned());
@@ -139,7 +150,7 @@ fn xmp(header: &ImageHeader, turn: Turn, place: Place, warnings: &mut Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::layout::{Depth, PixelLayout, SourceFormat};
+    use crate::codec::layout::{Depth, PixelLayout};
     use crate::codec::sequence::Sequence;
 
     fn header(channels: Channels) -> ImageHeader {

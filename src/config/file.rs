@@ -48,7 +48,6 @@ pub(super) const RUNTIME_KEYS: &[&str] = &[
     "unload_after",
     "openvino_device",
     "channels_last",
-    "cuda_graphs",
 ];
 
 /// Every key of `[memory]`.

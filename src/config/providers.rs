@@ -79,8 +79,6 @@ pub struct ProviderChoices {
     pub openvino_device: Option<DeviceKind>,
     /// Whether CUDA keeps the channels of a pixel together; `None`: where it computes in half precision.
     pub channels_last: Option<bool>,
-    /// Whether CUDA records the kernels of a run and repeats them.
-    pub cuda_graphs: bool,
     /// The library behind the provider `plugin`.
     pub plugin: Option<PluginConfig>,
 }
@@ -110,7 +108,6 @@ pub(super) fn read_choices(section: &mut Section<'_>) -> ProviderChoices {
     ProviderChoices {
         openvino_device: section.value("openvino_device", None, |v| auto(v, word)),
         channels_last: section.value("channels_last", None, |v| auto(v, boolean)),
-        cuda_graphs: section.value("cuda_graphs", false, boolean),
         plugin: None,
     }
 }

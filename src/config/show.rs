@@ -134,7 +134,6 @@ impl Config {
                 Some(wanted) => entry("channels_last", wanted),
                 None => entry("channels_last", "auto"),
             },
-            entry("cuda_graphs", runtime.choices.cuda_graphs),
         ]
     }
 

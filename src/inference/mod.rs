@@ -20,7 +20,6 @@ pub mod profile;
 pub mod profile_store;
 pub mod providers;
 pub mod reference;
-mod replay;
 pub mod session;
 mod staging;
 mod tensor;
@@ -289,21 +288,4 @@ fn list(skipped: &[SkippedProvider]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
-}
-
-/// What the tests of sessions share.
-#[cfg(test)]
-mod testing {
-    use std::path::PathBuf;
-
-    use super::Runtime;
-
-    /// The ONNX Runtime that they run on.
-    pub(super) fn runtime() -> Runtime {
-        let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
-            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
-            PathBuf::from,
-        );
-        Runtime::load(Some(&library)).expect("ONNX Runtime loads (`make runtime` fetches it)")
-    }
 }

@@ -1,14 +1,13 @@
 //! Owns the ONNX Runtime session: opening it on the first provider that works, one window shape at a time,
 //! and running tiles. One thread touches it (I9). Never cuts tiles and never decides how large they are.
 
-mod options;
 mod outlook;
 
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{RunOptions, Session};
 
 use super::arena::{self, CpuArena};
 use super::card::{Model, ModelCard};
@@ -17,7 +16,6 @@ use super::library::Runtime;
 use super::preload;
 use super::profile::Profile;
 use super::providers::{self, Half, Memory, ProviderSettings, Shapes, SkippedProvider, describe};
-use super::replay::Replay;
 use super::staging::Staging;
 use super::tensor::{self, Format, Running, Scratch};
 use super::tensorrt::{self, Engine};
@@ -26,7 +24,6 @@ use crate::config::Provider;
 use crate::progress::Terminator;
 use crate::size::Size;
 
-use options::PictureOptions;
 pub use outlook::{SessionSettings, missing_engine};
 use outlook::{assumed, engine_side_px, place};
 
@@ -48,9 +45,7 @@ pub struct OrtUpscaler {
     open: Option<OpenSession>,
     scratch: Scratch,
     /// Of the picture in work: once its runs were ended, those of the next one need others.
-    run_options: Arc<PictureOptions>,
-    /// A session that was to record runs could not be opened: others are not tried.
-    never_records: bool,
+    run_options: Arc<RunOptions>,
     owner: ThreadId,
 }
 
@@ -75,7 +70,6 @@ impl Prepared {
 /// The session before the arena: fields drop in order, and the arena must outlive the session.
 struct OpenSession {
     staging: Option<Staging>,
-    replay: Option<Replay>,
     session: Session,
     /// Held for as long as the session lives.
     _arena: Option<CpuArena>,
@@ -121,12 +115,6 @@ impl OrtUpscaler {
         Self::open_for(runtime, model, settings, share_bytes, |_| share_bytes)
     }
 
-    /// Whether the card repeats runs that it recorded.
-    pub fn repeats_runs(&self) -> bool {
-        let replay = self.open.as_ref().and_then(|open| open.replay.as_ref());
-        replay.is_some_and(Replay::is_recorded)
-    }
-
     fn open_for(
         runtime: &Runtime,
         model: Model,
@@ -137,7 +125,7 @@ impl OrtUpscaler {
         let [first, ..] = settings.providers[..] else {
             return Err(InferenceError::NoProvider(Vec::new()));
         };
-        let run_options = PictureOptions::new().map_err(|error| classify(error.message()))?;
+        let run_options = RunOptions::new().map_err(|error| classify(error.message()))?;
         let mut upscaler = Self {
             runtime: runtime.clone(),
             place: place(first, &settings, &model),
@@ -151,7 +139,6 @@ impl OrtUpscaler {
             open: None,
             scratch: Scratch::default(),
             run_options: Arc::new(run_options),
-            never_records: false,
             owner: std::thread::current().id(),
         };
         let mut skipped = Vec::new();
@@ -182,22 +169,8 @@ impl OrtUpscaler {
         found.is_some()
     }
 
-    /// Ends the session and its arena, then opens both anew: nothing of earlier shapes stays allocated. A session that
-    /// cannot record runs, for whatever reason, is one that does not.
+    /// Ends the session and its arena, then opens both anew: nothing of earlier shapes stays allocated.
     fn reopen(&mut self, device_bytes: u64) -> ort::Result<()> {
-        let records =
-            self.settings.choices.cuda_graphs && self.place.provider == Provider::Cuda && !self.never_records;
-        match self.reopen_as(device_bytes, records) {
-            Err(error) if records && !matches!(classify(error.message()), InferenceError::OutOfMemory(_)) => {
-                self.never_records = true;
-                tracing::warn!("CUDA graphs are not used: {}", error.message());
-                self.reopen_as(device_bytes, false)
-            }
-            opened => opened,
-        }
-    }
-
-    fn reopen_as(&mut self, device_bytes: u64, records: bool) -> ort::Result<()> {
         self.open = None;
         self.prepared = None;
         let arena = match describe(self.place.provider).memory {
@@ -219,7 +192,6 @@ impl OrtUpscaler {
             is_half: self.place.precision == "fp16",
             threads: self.settings.threads,
             choices: &self.settings.choices,
-            records,
             engine: engine.as_ref().map(|engine| &engine.settings),
         };
         let (key, value) = providers::RECORD;
@@ -237,12 +209,8 @@ impl OrtUpscaler {
         if !registered.is_half {
             self.place.precision = "fp32";
         }
-        let replay = records
-            .then(|| Replay::open(&session, self.settings.device_id))
-            .transpose()?;
         self.open = Some(OpenSession {
             staging: self.staging(&session),
-            replay,
             session,
             _arena: arena,
             device_bytes,
@@ -385,18 +353,20 @@ impl Upscaler for OrtUpscaler {
         let (Memory::Nvidia, Some(prepared)) = (describe(self.place.provider).memory, self.prepared) else {
             return Ok(());
         };
-        if self.open.as_ref().is_some_and(|open| open.replay.is_some()) {
-            // What was recorded works in the very memory that would be given back.
-            self.open = None;
-            self.prepared = None;
-            return Ok(());
-        }
+        let options = |set: Option<(&str, String)>| {
+            let mut options = RunOptions::new()?;
+            if let Some((key, value)) = set {
+                options.set(key, value)?;
+            }
+            Ok::<_, ort::Error>(Arc::new(options))
+        };
         let failed = |error: ort::Error| classify(error.message());
-        let shrinking = PictureOptions::shrinking(self.settings.device_id).map_err(failed)?;
-        self.run_options = Arc::new(shrinking);
+        // onnxruntime_run_options_config_keys.h
+        let device = format!("gpu:{}", self.settings.device_id);
+        self.run_options = options(Some(("memory.enable_memory_arena_shrinkage", device))).map_err(failed)?;
         let grey = vec![0.5; PLANES * prepared.window.pixels() as usize];
         let ran = self.upscale(Planes::new(&grey, prepared.window), &mut |_| {});
-        self.run_options = Arc::new(PictureOptions::new().map_err(failed)?);
+        self.run_options = options(None).map_err(failed)?;
         ran
     }
 
@@ -426,19 +396,15 @@ impl Upscaler for OrtUpscaler {
         let card = &self.model.card;
         let side = |len: u32| card.scale.of(len.saturating_sub(2 * card.border_crop_px));
         let due = Size::new(side(tiles.size.width), side(tiles.size.height));
-        let Some(open) = &mut self.open else {
+        let Some(OpenSession { session, staging, .. }) = &mut self.open else {
             return Err(InferenceError::Model(
                 "the session is closed after an earlier failure".to_owned(),
             ));
         };
         let mut running = Running {
-            session: &mut open.session,
-            options: &self.run_options.anew,
-            staging: open.staging.as_mut(),
-            replay: open
-                .replay
-                .as_mut()
-                .map(|replay| (replay, &self.run_options.repeated)),
+            session,
+            options: &self.run_options,
+            staging: staging.as_mut(),
         };
         let format = Format::of(card);
         let scratch = &mut self.scratch;
@@ -468,7 +434,7 @@ impl Upscaler for OrtUpscaler {
     }
 
     fn terminator(&mut self) -> Option<Terminator> {
-        let options = Arc::new(PictureOptions::new().ok()?);
+        let options = Arc::new(RunOptions::new().ok()?);
         self.run_options = Arc::clone(&options);
         Some(Arc::new(move || {
             // It fails only for a null pointer; who waits for the end gives up by itself.

@@ -78,18 +78,24 @@ impl Staging {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use ort::session::RunOptions;
 
     use super::super::card::{Element, Layout};
     use super::super::tensor::{Format, Pictures, Running, Scratch, run};
-    use super::super::{Model, testing};
+    use super::super::{Model, Runtime};
     use super::*;
     use crate::size::Size;
 
     /// There is no GPU here; the way is the same through the processor's own memory.
     #[test]
     fn what_is_staged_comes_out_as_what_is_handed_over() {
-        let runtime = testing::runtime();
+        let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
+            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
+            PathBuf::from,
+        );
+        let runtime = Runtime::load(Some(&library)).expect("ONNX Runtime loads (`make runtime` fetches it)");
         let model = Model::built_in("span-x2").unwrap();
         let mut session = Session::builder(&runtime.environment)
             .unwrap()
@@ -119,7 +125,6 @@ mod tests {
                     session: &mut session,
                     options: &options,
                     staging: staged.then_some(&mut staging),
-                    replay: None,
                 };
                 let taken = run(
                     &mut running,

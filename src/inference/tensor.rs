@@ -7,10 +7,9 @@ use std::borrow::Cow;
 
 use half::f16;
 use ort::session::{RunOptions, Session, SessionInputValue, SessionOutputs};
-use ort::value::{DynValue, DynValueRef, TensorElementType, TensorRef};
+use ort::value::{PrimitiveTensorElementType, TensorElementType, TensorRef};
 
 use super::card::{Element, Layout, ModelCard};
-use super::replay::{Done, Replay, Sample};
 use super::staging::Staging;
 use super::{PLANES, Planes};
 use crate::size::Size;
@@ -132,60 +131,24 @@ pub(super) struct Running<'s> {
     pub(super) options: &'s RunOptions,
     /// The way to a GPU and back; `None`: tensors lie where the session wants them.
     pub(super) staging: Option<&'s mut Staging>,
-    /// Runs that the card repeats, and their options; `None`: each is done anew.
-    pub(super) replay: Option<(&'s mut Replay, &'s RunOptions)>,
 }
 
-/// What a run gave.
-enum Outputs<'r> {
-    Done(SessionOutputs<'r>),
-    Repeated(DynValueRef<'r>),
-}
-
-impl Outputs<'_> {
-    fn first(&self) -> &DynValue {
-        match self {
-            Self::Done(outputs) => &outputs[0],
-            Self::Repeated(value) => value,
-        }
-    }
-}
-
-impl Running<'_> {
-    fn run<T: Sample>(&mut self, shape: [usize; 4], values: &[T]) -> ort::Result<Outputs<'_>> {
-        let (options, staging) = (self.options, &mut self.staging);
-        if let Some((replay, repeated)) = &mut self.replay {
-            if replay.is_waiting() {
-                let mut anew = |session: &mut Session, values: &[T]| {
-                    Done::of(&done(session, options, staging, shape, values)?[0])
-                };
-                replay.record(self.session, repeated, shape, values, &mut anew)?;
+impl<'s> Running<'s> {
+    fn run<T>(&mut self, shape: [usize; 4], values: &[T]) -> ort::Result<SessionOutputs<'_>>
+    where
+        T: PrimitiveTensorElementType + Copy + std::fmt::Debug + 'static,
+    {
+        match &mut self.staging {
+            Some(staging) => {
+                staging.send(shape, values)?;
+                self.session
+                    .run_binding_with_options(staging.binding(), self.options)
             }
-            if replay.has(shape) {
-                let result = replay.run(self.session, repeated, values)?;
-                return Ok(Outputs::Repeated(result.view().into_dyn()));
+            None => {
+                let input = TensorRef::from_array_view((shape, values))?;
+                self.session
+                    .run_with_options([SessionInputValue::from(input)], self.options)
             }
-        }
-        done(self.session, options, staging, shape, values).map(Outputs::Done)
-    }
-}
-
-/// Does a run.
-fn done<'s, T: Sample>(
-    session: &'s mut Session,
-    options: &'s RunOptions,
-    staging: &'s mut Option<&mut Staging>,
-    shape: [usize; 4],
-    values: &[T],
-) -> ort::Result<SessionOutputs<'s>> {
-    match staging {
-        Some(staging) => {
-            staging.send(shape, values)?;
-            session.run_binding_with_options(staging.binding(), options)
-        }
-        None => {
-            let input = TensorRef::from_array_view((shape, values))?;
-            session.run_with_options([SessionInputValue::from(input)], options)
         }
     }
 }
@@ -283,7 +246,7 @@ pub(super) fn run<R>(
             running.run(shape, half.as_slice())?
         }
     };
-    let output = outputs.first();
+    let output = &outputs[0];
     let dtype = output.dtype();
     let got = dtype
         .tensor_shape()

@@ -4,7 +4,7 @@ use upscaled::config::{Precision, Provider};
 use upscaled::inference::Upscaler;
 
 use super::report::Seen;
-use super::rig::{ENOUGH_BYTES, Rig, planes, run, run_planes};
+use super::rig::{ENOUGH_BYTES, Rig, run};
 
 const SIDE_PX: u32 = 256;
 
@@ -50,45 +50,5 @@ pub fn check(rig: &Rig) -> Seen {
         }
     }
     assert!(worst.is_empty(), "too far off: {worst:#?}; all: {seen:#?}");
-    seen
-}
-
-/// Runs that CUDA records and repeats, beside the same runs done anew, with pixels that change.
-pub fn check_graphs(rig: &Rig) -> Seen {
-    let mut seen = Vec::new();
-    for precision in [Precision::Fp32, Precision::Fp16] {
-        let open = |graphs| {
-            rig.open_with(rig.cuda(), precision, "span-x4", ENOUGH_BYTES, graphs)
-                .unwrap()
-        };
-        let mut worst = 0.0_f32;
-        let tiles = [0.0, 0.25, 0.5, 0.75, 1.0].map(|weight| {
-            let mix = |value: f32| weight * value + (1.0 - weight) * (1.0 - value);
-            planes(SIDE_PX).into_iter().map(mix).collect::<Vec<f32>>()
-        });
-        let mut anew = open(false);
-        let expected: Vec<_> = tiles
-            .iter()
-            .map(|tile| run_planes(&mut anew, tile, SIDE_PX, ENOUGH_BYTES).unwrap())
-            .collect();
-        drop(anew);
-        let mut repeated = open(true);
-        for (tile, expected) in tiles.iter().zip(&expected) {
-            let found = run_planes(&mut repeated, tile, SIDE_PX, ENOUGH_BYTES).unwrap();
-            let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs() * 255.0);
-            worst = differences.fold(worst, f32::max);
-        }
-        let is_recorded = repeated.repeats_runs();
-        seen.push(format!(
-            "{precision:?}: greatest difference {worst:.3} levels over {} tiles; recorded: {}.",
-            tiles.len(),
-            if is_recorded {
-                "yes"
-            } else {
-                "**no** (the log says why)"
-            }
-        ));
-        assert!(worst <= tolerance(rig.cuda(), precision), "{seen:#?}");
-    }
     seen
 }

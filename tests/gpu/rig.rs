@@ -60,17 +60,14 @@ impl Rig {
             .map_err(|error| error.to_string())
     }
 
-    pub fn session(&self, providers: &[Provider], precision: Precision, graphs: bool) -> SessionSettings {
+    pub fn session(&self, providers: &[Provider], precision: Precision) -> SessionSettings {
         SessionSettings {
             providers: providers.to_vec(),
             device_id: 0,
             threads: None,
             precision,
             engines_dir: self.dir.path().join("engines"),
-            choices: ProviderChoices {
-                cuda_graphs: graphs,
-                ..ProviderChoices::default()
-            },
+            choices: ProviderChoices::default(),
         }
     }
 
@@ -99,19 +96,7 @@ impl Rig {
         model: &str,
         device_bytes: u64,
     ) -> Result<OrtUpscaler, InferenceError> {
-        self.open_with(provider, precision, model, device_bytes, false)
-    }
-
-    /// As `open`; `graphs`: with runs that the card repeats.
-    pub fn open_with(
-        &self,
-        provider: Provider,
-        precision: Precision,
-        model: &str,
-        device_bytes: u64,
-        graphs: bool,
-    ) -> Result<OrtUpscaler, InferenceError> {
-        let settings = self.session(&[provider], precision, graphs);
+        let settings = self.session(&[provider], precision);
         let model = self.model(model, precision);
         let (upscaler, _) = OrtUpscaler::open(&self.runtime, model, settings, device_bytes)?;
         assert_eq!(upscaler.place().provider, provider);
@@ -122,7 +107,7 @@ impl Rig {
         let settings = ExecutorSettings {
             catalogue: Arc::new(self.catalogue()),
             library: Some(self.runtime.path.clone()),
-            session: self.session(providers, Precision::Fp32, false),
+            session: self.session(providers, Precision::Fp32),
             warn_skipped: true,
             device_bytes: Some(device_bytes),
             host_bytes: Some(4 << 30),
@@ -193,20 +178,11 @@ impl Rig {
 
 /// The photo of a window through a session: planes of the result.
 pub fn run(upscaler: &mut dyn Upscaler, side_px: u32, budget: u64) -> Result<Vec<f32>, InferenceError> {
-    run_planes(upscaler, &planes(side_px), side_px, budget)
-}
-
-/// Any planes of a window through a session.
-pub fn run_planes(
-    upscaler: &mut dyn Upscaler,
-    tile: &[f32],
-    side_px: u32,
-    budget: u64,
-) -> Result<Vec<f32>, InferenceError> {
     let size = Size::new(side_px, side_px);
+    let tile = planes(side_px);
     let mut result = Vec::new();
     upscaler.prepare(size, 1, budget)?;
-    upscaler.upscale(Planes::new(tile, size), &mut |planes| {
+    upscaler.upscale(Planes::new(&tile, size), &mut |planes| {
         result.extend_from_slice(planes.data);
     })?;
     Ok(result)

@@ -29,50 +29,31 @@ pub fn measure(rig: &Rig) -> Seen {
     for model in ["span-x2", "span-x4"] {
         for provider in rig.providers() {
             for precision in [Precision::Fp32, Precision::Auto, Precision::Fp16] {
-                for graphs in [false, true] {
-                    if graphs && provider != Provider::Cuda {
-                        continue;
-                    }
-                    let what = What {
-                        model,
-                        provider,
-                        precision,
-                        graphs,
-                        side_px,
-                    };
-                    let (one, place, held) = speed(rig, what, 1);
-                    let (two, _, _) = speed(rig, what, lanes);
-                    seen.push(format!(
-                        "| {model} | {} ({precision:?}{}) | {place} | {one:.2} | {two:.2} | {:.2}× | {} |",
-                        provider.as_str(),
-                        if graphs { ", graphs" } else { "" },
-                        two / one,
-                        held.map_or_else(|| "?".to_owned(), mib)
-                    ));
-                }
+                let (one, place, held) = speed(rig, model, provider, precision, 1, side_px);
+                let (two, _, _) = speed(rig, model, provider, precision, lanes, side_px);
+                seen.push(format!(
+                    "| {model} | {} ({precision:?}) | {place} | {one:.2} | {two:.2} | {:.2}× | {} |",
+                    provider.as_str(),
+                    two / one,
+                    held.map_or_else(|| "?".to_owned(), mib)
+                ));
             }
         }
     }
     seen
 }
 
-/// What is measured.
-#[derive(Clone, Copy)]
-struct What<'a> {
-    model: &'a str,
+/// Megapixels a second, the arithmetic that it took, bytes on the device.
+fn speed(
+    rig: &Rig,
+    model: &str,
     provider: Provider,
     precision: Precision,
-    graphs: bool,
+    count: usize,
     side_px: u32,
-}
-
-/// Megapixels a second with so many runs in flight, the arithmetic that it took, bytes on the device.
-fn speed(rig: &Rig, what: What<'_>, count: usize) -> (f64, &'static str, Option<u64>) {
-    let What {
-        precision, side_px, ..
-    } = what;
-    let (runtime, model) = (rig.runtime.clone(), rig.model(what.model, precision));
-    let settings = rig.session(&[what.provider], precision, what.graphs);
+) -> (f64, &'static str, Option<u64>) {
+    let (runtime, model) = (rig.runtime.clone(), rig.model(model, precision));
+    let settings = rig.session(&[provider], precision);
     let share = ENOUGH_BYTES / count as u64;
     let open: OpenLane = Arc::new(move || {
         let (upscaler, _) = OrtUpscaler::open_lane(&runtime, model.clone(), settings.clone(), share)?;

@@ -371,6 +371,12 @@ const CHANGED: [&str; 33] = [
 
 fn metadata(source: &Path, result: &Path, document: &Value) -> Vec<String> {
     let told = document["warnings"].to_string();
+    // EXIF's order of a JPEG's components has no place in a TIFF of another source.
+    let is_forgotten = |tag: &str| {
+        tag == "ExifIFD:ComponentsConfiguration"
+            && document["output"]["format"] == "tiff"
+            && document["input"]["format"] != "tiff"
+    };
     let (before, after) = (tags(source), tags(result));
     let mut complaints = Vec::new();
     for (tag, value) in &before {
@@ -379,7 +385,7 @@ fn metadata(source: &Path, result: &Path, document: &Value) -> Vec<String> {
         let excused = [("IPTC", "IPTC:"), ("XMP", "XMP-"), ("EXIF", "IFD")]
             .iter()
             .any(|(word, group)| told.contains(&format!("{word} was not carried")) && tag.contains(group));
-        let kept = kept && !name.starts_with("PreviewImage");
+        let kept = kept && !name.starts_with("PreviewImage") && !is_forgotten(tag);
         // Where there is no place for records, XMP says what they did.
         let said = |(other, found): (&String, &String)| {
             other.starts_with("XMP-") && found.contains(value.trim_matches('"'))

@@ -180,17 +180,13 @@ fn any_runtime() -> impl Strategy<Value = RuntimeConfig> {
     let choices = (
         prop::option::of(any_word()),
         prop::option::of(any::<bool>()),
-        any::<bool>(),
         prop::option::of(plugin),
     );
-    let choices = choices.prop_map(
-        |(openvino_device, channels_last, cuda_graphs, plugin)| ProviderChoices {
-            openvino_device,
-            channels_last,
-            cuda_graphs,
-            plugin,
-        },
-    );
+    let choices = choices.prop_map(|(openvino_device, channels_last, plugin)| ProviderChoices {
+        openvino_device,
+        channels_last,
+        plugin,
+    });
     (
         providers,
         ids,

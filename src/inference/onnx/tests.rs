@@ -9,12 +9,14 @@ mod proto;
 mod rounded;
 mod widen;
 
+use std::path::PathBuf;
+
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
 use super::encode;
 use super::proto::*;
-use crate::inference::testing;
+use crate::inference::Runtime;
 
 /// The model in ONNX Runtime, without its optimiser.
 ///
@@ -25,7 +27,11 @@ fn session(model: &[u8]) -> Session {
 }
 
 fn session_at(level: GraphOptimizationLevel, model: &[u8]) -> Session {
-    let runtime = testing::runtime();
+    let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
+        PathBuf::from,
+    );
+    let runtime = Runtime::load(Some(&library)).expect("ONNX Runtime loads (`make runtime` fetches it)");
     Session::builder(&runtime.environment)
         .expect("a session builder")
         .with_optimization_level(level)

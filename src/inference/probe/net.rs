@@ -156,7 +156,6 @@ impl<'a> Net<'a> {
             session: &mut open.session,
             options: &open.options,
             staging: None,
-            replay: None,
         };
         let output = tensor::run(
             &mut running,

@@ -70,11 +70,6 @@ pub const CUDA: &[Key] = &[
         Kind::Switch,
         "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#prefer_nhwc",
     ),
-    key(
-        "enable_cuda_graph",
-        Kind::Switch,
-        "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#enable_cuda_graph",
-    ),
 ];
 
 /// TensorRT's. <https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html>

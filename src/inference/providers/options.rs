@@ -21,8 +21,6 @@ pub struct ProviderSettings<'a> {
     pub threads: Option<usize>,
     /// What single providers are told.
     pub choices: &'a ProviderChoices,
-    /// Whether CUDA is to record runs.
-    pub records: bool,
     /// For TensorRT.
     pub engine: Option<&'a EngineSettings>,
 }
@@ -67,7 +65,6 @@ pub fn cuda(settings: &ProviderSettings<'_>) -> Options {
             "prefer_nhwc",
             settings.choices.channels_last.unwrap_or(settings.is_half),
         )
-        .switch("enable_cuda_graph", settings.records)
 }
 
 /// TensorRT: engines take a minute to build, so engines and timings are cached on disk. A workspace beside the

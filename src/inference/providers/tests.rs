@@ -272,7 +272,6 @@ pub(super) fn all_settings(engine: &EngineSettings, tell: &mut dyn FnMut(&Provid
                             channels_last,
                             ..ProviderChoices::default()
                         },
-                        records: is_half,
                         engine,
                     });
                 }
@@ -337,7 +336,6 @@ fn single_precision_is_what_a_person_gets_who_asks_for_it() {
         is_half,
         threads: Some(2),
         choices: &choices,
-        records: false,
         engine: None,
     };
     let exact = settings(Precision::Fp32, false);
