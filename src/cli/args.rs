@@ -161,9 +161,9 @@ pub struct BuildEngineArgs {
     /// The card's number
     #[arg(long, value_name = "N")]
     pub device_id: u32,
-    /// The part of the budget that the engine is for
+    /// The budget that the engine is for
     #[arg(long, value_name = "BYTES")]
-    pub share_bytes: u64,
+    pub device_bytes: u64,
     /// Arithmetic
     #[arg(long, value_name = "P", value_parser = WordParser::<Precision>::default())]
     pub precision: Precision,

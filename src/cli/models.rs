@@ -74,7 +74,7 @@ pub fn build_engine(args: BuildEngineArgs) -> Result<Exit, Failure> {
         state_dirs: args.state_dir,
         engines_dir: args.engines_dir,
         device_id: args.device_id,
-        share_bytes: args.share_bytes,
+        device_bytes: args.device_bytes,
         precision: args.precision,
     };
     let mut out = Out::stdout();

@@ -44,12 +44,19 @@ pub fn exif(bytes: &[u8]) {
         Ok(()),
         "what was patched can be patched"
     );
-    if let Ok(placed) = exif_place::place(&patched) {
-        assert_eq!(
-            placed.bytes.len() + exif_place::HEADER_BYTES,
-            patched.len(),
-            "nothing moves"
-        );
+    let mut forgotten = patched.clone();
+    let forgets = exif_place::forget_jpeg(&mut forgotten).is_ok();
+    for block in [Some(&patched), forgets.then_some(&forgotten)]
+        .into_iter()
+        .flatten()
+    {
+        if let Ok(placed) = exif_place::place(block) {
+            assert_eq!(
+                placed.bytes.len() + exif_place::HEADER_BYTES,
+                patched.len(),
+                "nothing moves"
+            );
+        }
     }
 }
 

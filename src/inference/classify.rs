@@ -51,6 +51,9 @@ const HIDES_ITS_CAUSE: &[&str] = &[
     "cublas_status_execution_failed",
     "cublas_status_internal_error",
     "cudnn_backend_api_failed",
+    // cuDNN's frontend, where its heuristics could not load a kernel (conv.cc, `CreateCudnnFeExecutionPlan`).
+    "graph_execution_plan_creation_failed",
+    "cuda_api_failed",
     // cublasCreate and cudnnCreate allocate. The driver was fit for them when the session was first opened, so it is not
     // the mismatch of versions that "not initialized" means elsewhere (onnxruntime#2386).
     "cublas_status_not_initialized",

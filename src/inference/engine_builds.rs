@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::engines::is_built;
+use super::providers::describe;
 use super::{Catalogue, InferenceError, OrtUpscaler, Runtime, SessionSettings, apart};
 use crate::config::{Precision, Provider, ProviderChoices, Word};
 use crate::error::plain;
@@ -24,15 +25,6 @@ pub const COMMAND: &str = "build-engine";
 
 /// A transformer takes TensorRT half an hour on a small card; whoever is not done by then hangs.
 const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
-
-/// An engine that is wanted and not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingEngine {
-    /// Where it will be.
-    pub dir: PathBuf,
-    /// The part of the budget that the sessions have which it is for, bytes.
-    pub share_bytes: u64,
-}
 
 /// What the other process is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +39,8 @@ pub struct BuildOrder {
     pub engines_dir: PathBuf,
     /// The card's number.
     pub device_id: u32,
-    /// The part of the budget that the engine is for, bytes.
-    pub share_bytes: u64,
+    /// The budget that the engine is for, bytes: of all sessions beside each other.
+    pub device_bytes: u64,
     /// Arithmetic, as configured.
     pub precision: Precision,
 }
@@ -231,7 +223,7 @@ impl BuildOrder {
             .arg("--engines-dir")
             .arg(&self.engines_dir)
             .args(["--device-id", &self.device_id.to_string()])
-            .args(["--share-bytes", &self.share_bytes.to_string()])
+            .args(["--device-bytes", &self.device_bytes.to_string()])
             .args(["--precision", self.precision.word()])
             .args(["--", &self.model]);
         command
@@ -251,7 +243,8 @@ impl BuildOrder {
         let build = || {
             let model = catalogue.find(&self.model)?;
             let runtime = Runtime::load(self.library.as_deref())?;
-            OrtUpscaler::open_lane(&runtime, model, settings, self.share_bytes)
+            let share_bytes = self.device_bytes / describe(Provider::Tensorrt).lanes as u64;
+            OrtUpscaler::open_beside(&runtime, model, settings, share_bytes, self.device_bytes)
         };
         Answer::from(build())
     }
@@ -321,7 +314,7 @@ mod tests {
             state_dirs: vec!["/state".into()],
             engines_dir: "/state/engines".into(),
             device_id: 1,
-            share_bytes: 4096,
+            device_bytes: 4096,
             precision: Precision::Fp16,
         }
     }
@@ -356,7 +349,7 @@ mod tests {
             stage.asked(),
             ["a", "b"].map(|model| format!(
                 "build-engine --library /lib/ort.so --state-dir /state --engines-dir /state/engines \
-                 --device-id 1 --share-bytes 4096 --precision fp16 -- {model}"
+                 --device-id 1 --device-bytes 4096 --precision fp16 -- {model}"
             ))
         );
         let heard = stage.heard.lock().unwrap().clone();

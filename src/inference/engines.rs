@@ -15,7 +15,7 @@
 //!
 //! It is a cache: anybody may delete it, and what cannot be written is built again next time.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -147,7 +147,17 @@ impl Building {
     /// # Errors
     /// Those of the directory.
     pub fn finish(self) -> io::Result<()> {
+        for file in fs::read_dir(self.built.parent().unwrap_or(Path::new(".")))?.flatten() {
+            File::open(file.path())?.sync_all()?;
+        }
         replace_file(RealFilesystem::shared().as_ref(), &self.built, &[])
+    }
+}
+
+/// Makes them incomplete again: they cannot be read.
+pub fn forget(dir: &Path) {
+    if let Err(error) = fs::remove_file(dir.join(BUILT_FILE)) {
+        tracing::debug!("cannot forget {}: {}", dir.display(), crate::error::plain(&error));
     }
 }
 
@@ -213,7 +223,10 @@ impl EngineStore {
             if held <= self.bytes_max {
                 return;
             }
-            if stored.dir != kept.engines && remove(&stored.dir, "the engines take too much room") {
+            if stored.dir != kept.engines
+                && !is_locked(&stored.dir)
+                && remove(&stored.dir, "the engines take too much room")
+            {
                 held -= stored.bytes;
             }
         }
@@ -237,6 +250,12 @@ impl EngineStore {
     fn benches(&self) -> Vec<PathBuf> {
         dirs_in(&self.root)
     }
+}
+
+/// Whether somebody builds in it.
+fn is_locked(dir: &Path) -> bool {
+    let lock = File::open(dir.join(LOCK_FILE));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Whether the engines of this directory are complete.
@@ -447,6 +466,16 @@ mod tests {
         build(&dirs[2], 400, 3);
         store.trim(&dirs[2]);
         assert_eq!(there(), [false, false, true], "too large by itself, but in use");
+        // What is being built stays, however old it looks.
+        let building = store.open(&bench(), &key("b")).unwrap();
+        build(&building, 400, 1);
+        let lock = File::create(building.engines.join(LOCK_FILE)).unwrap();
+        lock.lock().unwrap();
+        store.trim(&dirs[2]);
+        assert_eq!(there(), [false, true, true]);
+        drop(lock);
+        store.trim(&dirs[2]);
+        assert_eq!(there(), [false, false, true]);
         // What was just opened is the newest.
         let again = store.open(&bench(), &key("a")).unwrap();
         assert!(again.engines.is_dir());

@@ -1,7 +1,7 @@
 //! Owns the measuring of a model at a place: what windows need on the device, and how long they take. Runs noise
 //! through the seam; never decides anything from what it finds.
 
-use super::{InferenceError, PLANES, Planes, Upscaler};
+use super::{InferenceError, PLANES, Planes, Upscaler, Windows};
 use crate::clock::{Clock, seconds_between};
 use crate::progress::Cancel;
 use crate::size::Size;
@@ -256,11 +256,13 @@ fn keep_fastest(speeds: &mut Vec<Speed>, window: Size, batch: u32, seconds: f64)
 /// The shapes that the model takes, each once, with the batches that it takes of them.
 fn candidates(upscaler: &dyn Upscaler) -> Vec<(Size, u32)> {
     let mut found = Vec::new();
+    // What is built for a range of windows is built for one at once.
+    let batches = upscaler.card().batches && upscaler.windows() == Windows::Any;
     for (width, height) in SHAPES {
         let window = allowed(upscaler, Size::new(width, height));
         let batches = BATCHES
             .iter()
-            .filter(|_| upscaler.card().batches && window.pixels() <= BATCHED_PIXELS_MAX);
+            .filter(|_| batches && window.pixels() <= BATCHED_PIXELS_MAX);
         for batch in std::iter::once(&1).chain(batches) {
             if !found.contains(&(window, *batch)) {
                 found.push((window, *batch));
@@ -318,8 +320,16 @@ fn noise(len: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The nearest window that the model takes.
+/// The nearest window that the model takes where it runs.
 fn allowed(upscaler: &dyn Upscaler, window: Size) -> Size {
+    let window = match upscaler.windows() {
+        Windows::Any => window,
+        Windows::Within(least_px, most_px) => Size::new(
+            window.width.clamp(least_px, most_px),
+            window.height.clamp(least_px, most_px),
+        ),
+        Windows::Only(window) => window,
+    };
     let card = upscaler.card();
     if let Some([width, height]) = card.fixed_shape {
         return Size::new(width, height);

@@ -32,7 +32,7 @@ use crate::size::Size;
 
 pub use card::{Model, ModelCard};
 pub use catalogue::{Catalogue, ModelError};
-pub use engine_builds::{EngineBuilds, MissingEngine};
+pub use engine_builds::EngineBuilds;
 pub use half::DECIBELS_MIN as HALF_DECIBELS_MIN;
 pub use lanes::Lanes;
 pub use library::{LibraryError, Runtime, forbid_telemetry};

@@ -88,7 +88,7 @@ impl std::fmt::Debug for OrtUpscaler {
 
 impl OrtUpscaler {
     /// Loads `model` on the first provider of `settings` that works, under a budget of `device_bytes`, and
-    /// tells which providers before it did not. What is built for it is what its lanes will need.
+    /// tells which providers before it did not.
     ///
     /// # Errors
     /// [`InferenceError::NoProvider`] if none works.
@@ -98,29 +98,20 @@ impl OrtUpscaler {
         settings: SessionSettings,
         device_bytes: u64,
     ) -> Result<(Self, Vec<SkippedProvider>), InferenceError> {
-        let share = |provider| device_bytes / describe(provider).lanes as u64;
-        Self::open_for(runtime, model, settings, device_bytes, share)
+        Self::open_beside(runtime, model, settings, device_bytes, device_bytes)
     }
 
-    /// As [`OrtUpscaler::open`], for one of several sessions beside each other, of whose budget each has this share.
+    /// As [`OrtUpscaler::open`], for a session that has only a part of a budget, since others are beside it: engines are
+    /// those of the whole budget, `engine_bytes`, whatever the part is at the moment.
     ///
     /// # Errors
     /// [`InferenceError::NoProvider`] if none works.
-    pub fn open_lane(
-        runtime: &Runtime,
-        model: Model,
-        settings: SessionSettings,
-        share_bytes: u64,
-    ) -> Result<(Self, Vec<SkippedProvider>), InferenceError> {
-        Self::open_for(runtime, model, settings, share_bytes, |_| share_bytes)
-    }
-
-    fn open_for(
+    pub fn open_beside(
         runtime: &Runtime,
         model: Model,
         settings: SessionSettings,
         device_bytes: u64,
-        share: impl Fn(Provider) -> u64,
+        engine_bytes: u64,
     ) -> Result<(Self, Vec<SkippedProvider>), InferenceError> {
         let [first, ..] = settings.providers[..] else {
             return Err(InferenceError::NoProvider(Vec::new()));
@@ -142,7 +133,7 @@ impl OrtUpscaler {
             owner: std::thread::current().id(),
         };
         let mut skipped = Vec::new();
-        if upscaler.open_first_of(0, device_bytes, &share, &mut skipped) {
+        if upscaler.open_first_of(0, device_bytes, engine_bytes, &mut skipped) {
             Ok((upscaler, skipped))
         } else {
             Err(InferenceError::NoProvider(skipped))
@@ -155,14 +146,14 @@ impl OrtUpscaler {
         &mut self,
         start: usize,
         device_bytes: u64,
-        share: &dyn Fn(Provider) -> u64,
+        engine_bytes: u64,
         skipped: &mut Vec<SkippedProvider>,
     ) -> bool {
         let providers = self.settings.providers.clone();
         let found = providers::first_that_opens(&providers, start, skipped, |position, provider| {
             self.place = place(provider, &self.settings, &self.model);
             self.position = position;
-            self.engine_side_px = engine_side_px(&self.model, share(provider));
+            self.engine_side_px = engine_side_px(&self.model, provider, engine_bytes);
             self.reopen(device_bytes)
                 .map_err(|error| error.message().to_owned())
         });
@@ -198,10 +189,10 @@ impl OrtUpscaler {
         let builder = base_builder(&self.runtime, self.settings.threads)?.with_config_entry(key, value)?;
         let registered = providers::register(&self.runtime, builder, self.place.provider, &settings)?;
         let mut builder = registered.builder;
-        let session = builder.commit_from_memory(self.onnx())?;
-        if let Some(engine) = engine {
-            engine.finish();
-        }
+        let session = match engine {
+            Some(engine) => engine.open_with(|| builder.commit_from_memory(self.onnx()))?,
+            None => builder.commit_from_memory(self.onnx())?,
+        };
         self.left = self.left_to_the_processor(&session)?;
         if let Some(device) = registered.device {
             self.place.device = device;
@@ -260,7 +251,7 @@ impl OrtUpscaler {
     /// The way of the pixels to a GPU. Without page-locked memory, of which the system grants no end, copies are slower.
     fn staging(&self, session: &Session) -> Option<Staging> {
         let kind = providers::host_memory(self.place.provider)?;
-        match Staging::open(session, kind) {
+        match Staging::open(session, &kind, self.settings.device_id) {
             Ok(staging) => Some(staging),
             Err(error) => {
                 tracing::info!("no page-locked memory for copies: {}", error.message());
@@ -419,7 +410,7 @@ impl Upscaler for OrtUpscaler {
             return Ok(false);
         }
         let mut skipped = Vec::new();
-        let found = self.open_first_of(position + 1, device_bytes, &|_| device_bytes, &mut skipped);
+        let found = self.open_first_of(position + 1, device_bytes, device_bytes, &mut skipped);
         for skipped in &skipped {
             tracing::info!(provider = skipped.provider.as_str(), "{skipped}");
         }

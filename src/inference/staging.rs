@@ -23,12 +23,21 @@ struct Staged {
 
 impl Staging {
     /// Between this session and the host, in memory of this kind: [`AllocationDevice::CUDA_PINNED`], or in tests the
-    /// processor's own.
+    /// processor's own. It goes by the number of the card it is for, or, with other versions of ONNX Runtime, by none.
     ///
     /// # Errors
     /// ONNX Runtime's: the session's provider has no such memory.
-    pub(super) fn open(session: &Session, kind: AllocationDevice<'static>) -> ort::Result<Self> {
-        let memory = || MemoryInfo::new(kind.clone(), 0, AllocatorType::Device, MemoryType::CPUOutput);
+    pub(super) fn open(
+        session: &Session,
+        kind: &AllocationDevice<'static>,
+        device_id: u32,
+    ) -> ort::Result<Self> {
+        let number = i32::try_from(device_id).unwrap_or(0);
+        Self::open_at(session, kind, number).or_else(|_| Self::open_at(session, kind, 0))
+    }
+
+    fn open_at(session: &Session, kind: &AllocationDevice<'static>, number: i32) -> ort::Result<Self> {
+        let memory = || MemoryInfo::new(kind.clone(), number, AllocatorType::Device, MemoryType::CPUOutput);
         let names = session.outputs().iter().map(|output| output.name().to_owned());
         let input = session.inputs().first();
         Ok(Self {
@@ -101,7 +110,7 @@ mod tests {
             .unwrap()
             .commit_from_memory(&model.onnx)
             .unwrap();
-        let mut staging = Staging::open(&session, AllocationDevice::CPU).unwrap();
+        let mut staging = Staging::open(&session, &AllocationDevice::CPU, 0).unwrap();
         let options = RunOptions::new().unwrap();
         let format = Format {
             layout: Layout::Nchw,

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::card::{Layout, Model, ModelCard};
-use super::engines::{BYTES_MAX, Bench, Building, EngineKey, EngineStore};
+use super::engines::{self, BYTES_MAX, Bench, Building, EngineKey, EngineStore};
 use super::onnx;
 use super::providers::{EngineSettings, ProfileShapes};
 use crate::machine::nvidia;
@@ -104,13 +104,35 @@ impl Engine {
         }))
     }
 
-    /// A session on it is open.
-    pub(super) fn finish(self) {
-        if let Some(Err(error)) = self.building.map(Building::finish) {
+    /// Opens a session on it. One that has just been built counts once another session has read it from the disk, which
+    /// TensorRT writes without looking whether that went well; one that cannot be read any more is built again next time.
+    ///
+    /// # Errors
+    /// Those of the session.
+    pub(super) fn open_with<S, E: std::fmt::Display>(
+        self,
+        mut open: impl FnMut() -> Result<S, E>,
+    ) -> Result<S, E> {
+        let Some(building) = self.building else {
+            return open().inspect_err(|error| {
+                if says_unreadable(&error.to_string()) {
+                    engines::forget(&self.settings.engines_dir);
+                }
+            });
+        };
+        drop(open()?);
+        let session = open()?;
+        if let Err(error) = building.finish() {
             let why = crate::error::plain(&error);
             tracing::warn!("TensorRT will build its engine again, as its place cannot be written: {why}");
         }
+        Ok(session)
     }
+}
+
+/// tensorrt_execution_provider.cc: "could not deserialize engine from cache", in several spellings.
+fn says_unreadable(error: &str) -> bool {
+    error.to_lowercase().contains("deserialize")
 }
 
 /// The directory of an engine below `root` that nobody has completed; `None` also where there is no TensorRT.
@@ -119,17 +141,16 @@ pub(super) fn missing(root: &Path, wanted: &WantedEngine<'_>) -> Option<PathBuf>
     EngineStore::new(root, BYTES_MAX).missing(&bench, &key)
 }
 
-/// The shapes of the range; `None` for a model whose window is fixed, and for a file that does not tell its input's name.
+/// The shapes of the range, or the one of a model whose window is fixed: its file may leave it open, and then an engine
+/// would be built in the first run only. `None` for a file that does not tell its input's name.
 fn shapes(model: &Model, side_px: u32) -> Option<ProfileShapes> {
-    if model.card.fixed_shape.is_some() {
-        return None;
-    }
     let input = onnx::inspect(&model.onnx, None).ok()?.input;
     let channels = model.card.channels;
     let shape = |side: u32| {
+        let [width, height] = model.card.fixed_shape.unwrap_or([side, side]);
         let dims = match model.card.layout {
-            Layout::Nchw => [1, channels, side, side],
-            Layout::Nhwc => [1, side, side, channels],
+            Layout::Nchw => [1, channels, height, width],
+            Layout::Nhwc => [1, height, width, channels],
         };
         format!("{input}:{}", dims.map(|dim| dim.to_string()).join("x"))
     };

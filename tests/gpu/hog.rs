@@ -2,8 +2,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 
-use upscaled::machine::nvidia;
-
+type CudaMemGetInfo = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
 type CudaMalloc = unsafe extern "C" fn(*mut *mut c_void, usize) -> c_int;
 type CudaFree = unsafe extern "C" fn(*mut c_void) -> c_int;
 
@@ -18,9 +17,11 @@ impl Hog {
     /// Takes the first card's memory but so much.
     pub fn leaving(left_bytes: u64) -> Self {
         // SAFETY: cuda_runtime_api.h of CUDA 13: `cudaError_t cudaMalloc(void **devPtr, size_t size)`,
-        // `cudaError_t cudaFree(void *devPtr)`; an enumeration is an `int`.
-        let (malloc, free) = unsafe {
+        // `cudaError_t cudaFree(void *devPtr)`, `cudaError_t cudaMemGetInfo(size_t *free, size_t *total)`; an enumeration
+        // is an `int`.
+        let (info, malloc, free) = unsafe {
             (
+                std::mem::transmute::<*mut c_void, CudaMemGetInfo>(function(c"cudaMemGetInfo")),
                 std::mem::transmute::<*mut c_void, CudaMalloc>(function(c"cudaMalloc")),
                 std::mem::transmute::<*mut c_void, CudaFree>(function(c"cudaFree")),
             )
@@ -29,6 +30,14 @@ impl Hog {
             free,
             held: Vec::new(),
             bytes: 0,
+        };
+        // Not the driver's word for its first card: CUDA may count them in another order, or have a part of one.
+        let free_bytes = || {
+            let (mut free, mut total) = (0, 0);
+            // SAFETY: both are written.
+            let code = unsafe { info(&raw mut free, &raw mut total) };
+            assert_eq!(code, 0, "cudaMemGetInfo");
+            free as u64
         };
         for chunk in [1_u64 << 30, 256 << 20, 64 << 20] {
             while free_bytes() > left_bytes + chunk {
@@ -52,10 +61,6 @@ impl Drop for Hog {
             unsafe { (self.free)(address) };
         }
     }
-}
-
-fn free_bytes() -> u64 {
-    nvidia::free_bytes(0).expect("the driver tells what is free")
 }
 
 /// A function of CUDA's library, which CUDA's provider has loaded before.

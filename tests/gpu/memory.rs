@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use upscaled::config::{Precision, Provider};
 use upscaled::inference::InferenceError;
+use upscaled::machine::nvidia;
 
 use super::hog::Hog;
 use super::report::Seen;
@@ -13,7 +14,7 @@ use super::rig::{ENOUGH_BYTES, Rig, mib, run};
 const LEFT_BYTES: u64 = 900 << 20;
 
 /// Windows that a budget allows and a full card does not.
-const LARGE_PX: u32 = 2048;
+const LARGE_PX: u32 = 4096;
 const SMALL_PX: u32 = 128;
 
 /// A budget that has no idea.
@@ -55,13 +56,18 @@ pub fn ladder(rig: &Rig) -> Seen {
     if rig.is_rehearsal {
         return vec!["Only a card can be filled.".to_owned()];
     }
+    // What a card of 8 GB has room for, twice.
+    let total = nvidia::survey().map_or(0, |survey| {
+        survey.devices.first().map_or(0, |gpu| gpu.total_bytes)
+    });
+    let tile_px = if total < 12 << 30 { 768 } else { 1024 };
     let executor = rig.executor(&[Provider::Cuda, Provider::Cpu], HOPEFUL_BYTES);
     let mut seen = vec![
         "| | out of memory | tiles tried, px | provider | greatest difference, levels |".to_owned(),
         "|---|---|---|---|---|".to_owned(),
     ];
     let mut picture = |what: &str| {
-        let (found, report) = rig.render(&executor, &source, 1024);
+        let (found, report) = rig.render(&executor, &source, tile_px);
         let worst = found
             .iter()
             .zip(expected.iter())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use upscaled::clock::SystemClock;
 use upscaled::config::{Precision, Provider};
 use upscaled::inference::lanes::OpenLane;
-use upscaled::inference::{Lanes, OrtUpscaler, Planes, Run, Runs, Upscaler};
+use upscaled::inference::{InferenceError, Lanes, OrtUpscaler, Planes, Run, Runs, Upscaler};
 use upscaled::size::Size;
 
 use super::report::Seen;
@@ -29,8 +29,18 @@ pub fn measure(rig: &Rig) -> Seen {
     for model in ["span-x2", "span-x4"] {
         for provider in rig.providers() {
             for precision in [Precision::Fp32, Precision::Auto, Precision::Fp16] {
-                let (one, place, held) = speed(rig, model, provider, precision, 1, side_px);
-                let (two, _, _) = speed(rig, model, provider, precision, lanes, side_px);
+                let both = [1, lanes].map(|count| speed(rig, model, provider, precision, count, side_px));
+                let [Ok((one, place, held)), Ok((two, _, _))] = both else {
+                    let why = both
+                        .into_iter()
+                        .find_map(Result::err)
+                        .map_or(String::new(), |error| error.to_string());
+                    seen.push(format!(
+                        "| {model} | {} ({precision:?}) | **{why}** | | | | |",
+                        provider.as_str()
+                    ));
+                    continue;
+                };
                 seen.push(format!(
                     "| {model} | {} ({precision:?}) | {place} | {one:.2} | {two:.2} | {:.2}× | {} |",
                     provider.as_str(),
@@ -51,17 +61,18 @@ fn speed(
     precision: Precision,
     count: usize,
     side_px: u32,
-) -> (f64, &'static str, Option<u64>) {
+) -> Result<(f64, &'static str, Option<u64>), InferenceError> {
     let (runtime, model) = (rig.runtime.clone(), rig.model(model, precision));
     let settings = rig.session(&[provider], precision);
     let share = ENOUGH_BYTES / count as u64;
     let open: OpenLane = Arc::new(move || {
-        let (upscaler, _) = OrtUpscaler::open_lane(&runtime, model.clone(), settings.clone(), share)?;
+        let (upscaler, _) =
+            OrtUpscaler::open_beside(&runtime, model.clone(), settings.clone(), share, ENOUGH_BYTES)?;
         Ok(Box::new(upscaler) as Box<dyn Upscaler>)
     });
-    let mut lanes = Lanes::open(count, &open).unwrap();
+    let mut lanes = Lanes::open(count, &open)?;
     let size = Size::new(side_px, side_px);
-    lanes.prepare(size, 1, ENOUGH_BYTES).unwrap();
+    lanes.prepare(size, 1, ENOUGH_BYTES)?;
     let clock = SystemClock::shared();
     let mut runs = Windows {
         tile: planes(side_px),
@@ -71,20 +82,20 @@ fn speed(
         done: 0,
     };
     // Kernels are chosen in the first runs.
-    lanes.upscale_all(&mut runs).unwrap();
+    lanes.upscale_all(&mut runs)?;
     let begun = clock.monotonic();
     runs.done = 0;
     while clock.monotonic().since(begun) < SAMPLE {
         runs.left = 16;
-        lanes.upscale_all(&mut runs).unwrap();
+        lanes.upscale_all(&mut runs)?;
     }
     let seconds = clock.monotonic().since(begun).as_secs_f64();
     let megapixels = (runs.done as u64 * size.pixels()) as f64 / 1e6;
-    (
+    Ok((
         megapixels / seconds,
         lanes.place().precision,
         lanes.device_peak_bytes(),
-    )
+    ))
 }
 
 /// The same window, over and over.

@@ -8,6 +8,7 @@ use super::super::arena::CpuArena;
 use super::super::card::{Element, Layout};
 use super::super::classify::{classify, first_line};
 use super::super::library::Runtime;
+use super::super::providers::processor;
 use super::super::session::base_builder;
 use super::super::tensor::{self, Format, Pictures, RunError, Running, Scratch};
 use super::Refusal;
@@ -102,9 +103,8 @@ impl<'a> Net<'a> {
     fn reopen(&mut self) -> ort::Result<()> {
         self.open = None;
         let arena = CpuArena::register(&self.runtime.environment, ARENA_BYTES)?;
-        let session = base_builder(self.runtime, None)?
-            .with_env_allocators()?
-            .commit_from_memory(self.onnx)?;
+        let session =
+            processor(self.runtime, base_builder(self.runtime, None)?)?.commit_from_memory(self.onnx)?;
         self.open = Some(Open {
             session,
             _arena: arena,

@@ -19,7 +19,7 @@ use crate::config::{DeviceKind, Precision, Provider, ProviderChoices};
 pub(super) use explain::explain;
 pub(super) use left::{RECORD, left_to_the_processor};
 pub use options::{EngineSettings, ProfileShapes, ProviderSettings};
-pub(super) use register::register;
+pub(super) use register::{processor, register};
 
 /// A provider of the configuration that could not be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

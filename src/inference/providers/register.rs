@@ -45,7 +45,7 @@ pub(in crate::inference) fn register(
         Ok(named(builder.with_execution_providers(providers)?))
     };
     match provider {
-        Provider::Cpu => Ok(named(builder.with_env_allocators()?)),
+        Provider::Cpu => Ok(named(processor(runtime, builder)?)),
         Provider::Cuda => with(builder, vec![cuda(settings)]),
         Provider::Tensorrt => with(builder, vec![tensorrt(settings), cuda(settings)]),
         Provider::Migraphx => with(builder, vec![migraphx(settings)]),
@@ -53,6 +53,23 @@ pub(in crate::inference) fn register(
         Provider::Openvino => openvino(runtime, builder, settings),
         Provider::Plugin => named_plugin(runtime, builder, settings),
     }
+}
+
+/// The processor, by its name: a session that names nobody is given one by ONNX Runtime, and once a plug-in is loaded that
+/// is the plug-in (OpenVINO in half precision, for one; PREFER_CPU among the policies makes no difference).
+///
+/// # Errors
+/// ONNX Runtime's.
+pub(in crate::inference) fn processor(
+    runtime: &Runtime,
+    builder: SessionBuilder,
+) -> ort::Result<SessionBuilder> {
+    let name = describe(Provider::Cpu).name;
+    let own = runtime
+        .environment
+        .devices()
+        .find(|device| device.ep().ok() == Some(name));
+    Ok(builder.with_env_allocators()?.with_devices(own, None)?)
 }
 
 fn cuda(settings: &ProviderSettings<'_>) -> ExecutionProviderDispatch {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::super::Place;
 use super::super::card::Model;
 use super::super::half::DECIBELS_MIN;
 use super::super::library::Runtime;
@@ -10,7 +11,6 @@ use super::super::preload;
 use super::super::profile::Profile;
 use super::super::providers::{self, HalfOf, describe};
 use super::super::tensorrt::{self, WantedEngine};
-use super::super::{MissingEngine, Place};
 use crate::config::{Precision, Provider, ProviderChoices};
 use crate::tiling::MemoryNeed;
 
@@ -53,9 +53,10 @@ pub(super) fn place(provider: Provider, settings: &SessionSettings, model: &Mode
     }
 }
 
-/// Largest side of the windows that an engine of a model is built for under a share of the budget: by what is assumed of
-/// the model and not by what was measured, so that it is the same each time.
-pub(super) fn engine_side_px(model: &Model, share_bytes: u64) -> u32 {
+/// Largest side of the windows that an engine of a model is built for under a budget, of which each of the provider's
+/// sessions has a part: by what is assumed of the model and not by what was measured, so that it is the same each time.
+pub(super) fn engine_side_px(model: &Model, provider: Provider, device_bytes: u64) -> u32 {
+    let share_bytes = device_bytes / describe(provider).lanes as u64;
     tensorrt::side_px(&model.card, &assumed(model).memory, share_bytes)
 }
 
@@ -83,15 +84,13 @@ pub fn missing_engine(
     model: &Model,
     settings: &SessionSettings,
     device_bytes: u64,
-) -> Option<MissingEngine> {
+) -> Option<PathBuf> {
     let provider = Provider::Tensorrt;
     preload::beside(&runtime.path, provider);
-    let share_bytes = device_bytes / describe(provider).lanes as u64;
     let (version, place) = (runtime.version(), place(provider, settings, model));
-    let side_px = engine_side_px(model, share_bytes);
+    let side_px = engine_side_px(model, provider, device_bytes);
     let wanted = engine(settings, &version, model, &place, side_px);
-    let dir = tensorrt::missing(&settings.engines_dir, &wanted)?;
-    Some(MissingEngine { dir, share_bytes })
+    tensorrt::missing(&settings.engines_dir, &wanted)
 }
 
 /// The profile to begin with at a place where nothing was measured.

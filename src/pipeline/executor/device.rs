@@ -171,9 +171,15 @@ impl Device {
         let runtime = Runtime::load(self.settings.library.as_deref())?;
         let mut session = self.settings.session.clone();
         let awaited = self.await_engine(&runtime, &model, &mut session, device_bytes);
+        let engine_bytes = device_bytes;
         let device_bytes = beside_a_build(device_bytes, self.builds.as_ref());
-        let (upscaler, mut skipped) =
-            OrtUpscaler::open(&runtime, model.clone(), session.clone(), device_bytes)?;
+        let (upscaler, mut skipped) = OrtUpscaler::open_beside(
+            &runtime,
+            model.clone(),
+            session.clone(),
+            device_bytes,
+            engine_bytes,
+        )?;
         let stands_in = awaited
             .as_ref()
             .is_some_and(|(_, standing)| *standing == Standing::Awaited);
@@ -186,7 +192,7 @@ impl Device {
             return Err(InferenceError::NoProvider(skipped));
         }
         let mut warm = Warm {
-            upscaler: in_lanes(upscaler, &runtime, model, session, device_bytes)?,
+            upscaler: in_lanes(upscaler, &runtime, model, session, [device_bytes, engine_bytes])?,
             stands_in,
             runtime: runtime.version(),
         };
@@ -240,10 +246,10 @@ impl Device {
             state_dirs: self.settings.catalogue.state_dirs().to_vec(),
             engines_dir: session.engines_dir.clone(),
             device_id: session.device_id,
-            share_bytes: missing.share_bytes,
+            device_bytes,
             precision: session.precision,
         };
-        let standing = builds.ask(&missing.dir, &order);
+        let standing = builds.ask(&missing, &order);
         session
             .providers
             .retain(|provider| *provider != Provider::Tensorrt);
@@ -293,7 +299,7 @@ fn in_lanes(
     runtime: &Runtime,
     model: Model,
     settings: SessionSettings,
-    device_bytes: u64,
+    [device_bytes, engine_bytes]: [u64; 2],
 ) -> Result<Box<dyn Upscaler>, InferenceError> {
     let lanes = describe(first.place().provider).lanes;
     if lanes == 1 {
@@ -304,7 +310,8 @@ fn in_lanes(
     let runtime = runtime.clone();
     let share = device_bytes / lanes as u64;
     let open: OpenLane = Arc::new(move || {
-        let (upscaler, _) = OrtUpscaler::open_lane(&runtime, model.clone(), settings.clone(), share)?;
+        let (upscaler, _) =
+            OrtUpscaler::open_beside(&runtime, model.clone(), settings.clone(), share, engine_bytes)?;
         Ok(Box::new(upscaler) as Box<dyn Upscaler>)
     });
     Ok(Box::new(Lanes::open(lanes, &open)?))
