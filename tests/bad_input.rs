@@ -203,11 +203,10 @@ fn a_file_that_is_replaced_after_it_failed_is_tried_again() {
     std::fs::write(site.path("in/a.png"), "not a picture, not yet at least").unwrap();
     let _daemon = site.daemon();
     site.wait_for_state("a.png", "failed");
-    assert!(site.path("out/failed/a.png.error.txt").exists());
+    // The text comes a moment after the job file.
+    let text = site.path("out/failed/a.png.error.txt");
+    site.wait_for("the failure is told", || text.exists().then_some(()));
     site.drop_photo("a.png", 40, 30);
     site.wait_for_state("a.png", "done");
-    assert!(
-        !site.path("out/failed/a.png.error.txt").exists(),
-        "the failure is history"
-    );
+    site.wait_for("the failure is history", || (!text.exists()).then_some(()));
 }

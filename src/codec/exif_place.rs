@@ -86,7 +86,12 @@ pub(super) fn forget_jpeg(exif: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut block = Block::open(exif.clone())?;
     let first = block.u32(4)? as usize;
     let entries = block.directory(first, false)?;
-    if let Some(at) = pointer(&entries, EXIF_DIRECTORY) {
+    // As it stands there: a directory that is not turned around keeps what fits into an entry as it is.
+    let index = entries.iter().position(|entry| entry.tag == EXIF_DIRECTORY);
+    let value = index
+        .map(|index| block.u32(first + 2 + index * ENTRY_BYTES + 8))
+        .transpose()?;
+    if let Some(at) = value.map(|at| at as usize).filter(|at| *at != 0) {
         let details = block.directory(at, false)?;
         if !block.leave_out(at, &details, &NOT_IN_A_TIFF) {
             block.leave_out(first, &entries, &[EXIF_DIRECTORY]);

@@ -219,7 +219,13 @@ mod tests {
         );
         model.card.layout = Layout::Nhwc;
         assert_eq!(shapes(&model, 256).unwrap().most, format!("{input}:1x256x256x3"));
-        model.card.fixed_shape = Some([64, 64]);
-        assert_eq!(shapes(&model, 64), None);
+        model.card.fixed_shape = Some([96, 64]);
+        let told = shapes(&model, 512).unwrap();
+        assert_eq!(
+            told.best,
+            format!("{input}:1x64x96x3"),
+            "the only one that it has"
+        );
+        assert_eq!((&told.least, &told.most), (&told.best, &told.best));
     }
 }

@@ -1,6 +1,7 @@
 //! Owns the executor: one named thread for one device and the order in which pictures reach it. What is warm on the
 //! device is [`device`]'s. Never touches the ledger.
 
+mod budget;
 mod device;
 
 use std::fs::File;

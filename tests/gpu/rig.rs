@@ -60,14 +60,23 @@ impl Rig {
             .map_err(|error| error.to_string())
     }
 
-    pub fn session(&self, providers: &[Provider], precision: Precision) -> SessionSettings {
+    /// `channels_last`: whether CUDA keeps a pixel's channels together; `None`: as it does by itself.
+    pub fn session(
+        &self,
+        providers: &[Provider],
+        precision: Precision,
+        channels_last: Option<bool>,
+    ) -> SessionSettings {
         SessionSettings {
             providers: providers.to_vec(),
             device_id: 0,
             threads: None,
             precision,
             engines_dir: self.dir.path().join("engines"),
-            choices: ProviderChoices::default(),
+            choices: ProviderChoices {
+                channels_last,
+                ..ProviderChoices::default()
+            },
         }
     }
 
@@ -96,7 +105,7 @@ impl Rig {
         model: &str,
         device_bytes: u64,
     ) -> Result<OrtUpscaler, InferenceError> {
-        let settings = self.session(&[provider], precision);
+        let settings = self.session(&[provider], precision, None);
         let model = self.model(model, precision);
         let (upscaler, _) = OrtUpscaler::open(&self.runtime, model, settings, device_bytes)?;
         assert_eq!(upscaler.place().provider, provider);
@@ -107,7 +116,7 @@ impl Rig {
         let settings = ExecutorSettings {
             catalogue: Arc::new(self.catalogue()),
             library: Some(self.runtime.path.clone()),
-            session: self.session(providers, Precision::Fp32),
+            session: self.session(providers, Precision::Fp32, None),
             warn_skipped: true,
             device_bytes: Some(device_bytes),
             host_bytes: Some(4 << 30),

@@ -28,22 +28,19 @@ pub fn measure(rig: &Rig) -> Seen {
     ];
     for model in ["span-x2", "span-x4"] {
         for provider in rig.providers() {
-            for precision in [Precision::Fp32, Precision::Auto, Precision::Fp16] {
-                let both = [1, lanes].map(|count| speed(rig, model, provider, precision, count, side_px));
+            for way in ways(provider) {
+                let both = [1, lanes].map(|count| speed(rig, model, way, count, side_px));
                 let [Ok((one, place, held)), Ok((two, _, _))] = both else {
                     let why = both
                         .into_iter()
                         .find_map(Result::err)
                         .map_or(String::new(), |error| error.to_string());
-                    seen.push(format!(
-                        "| {model} | {} ({precision:?}) | **{why}** | | | | |",
-                        provider.as_str()
-                    ));
+                    seen.push(format!("| {model} | {} | **{why}** | | | | |", way.name()));
                     continue;
                 };
                 seen.push(format!(
-                    "| {model} | {} ({precision:?}) | {place} | {one:.2} | {two:.2} | {:.2}× | {} |",
-                    provider.as_str(),
+                    "| {model} | {} | {place} | {one:.2} | {two:.2} | {:.2}× | {} |",
+                    way.name(),
                     two / one,
                     held.map_or_else(|| "?".to_owned(), mib)
                 ));
@@ -53,17 +50,59 @@ pub fn measure(rig: &Rig) -> Seen {
     seen
 }
 
-/// Megapixels a second, the arithmetic that it took, bytes on the device.
+/// A way to run a model.
+#[derive(Clone, Copy)]
+struct Way {
+    provider: Provider,
+    precision: Precision,
+    channels_last: Option<bool>,
+}
+
+impl Way {
+    fn name(self) -> String {
+        let order = match self.channels_last {
+            None => "",
+            Some(true) => ", channels last",
+            Some(false) => ", planes",
+        };
+        format!("{} ({:?}{order})", self.provider.as_str(), self.precision)
+    }
+}
+
+/// Single precision, with TF32 (`Auto`), and half; CUDA also with the other order of a pixel's channels than it takes by
+/// itself, so that the figures say whether it is right.
+fn ways(provider: Provider) -> Vec<Way> {
+    let mut ways = Vec::new();
+    for (precision, other) in [
+        (Precision::Fp32, true),
+        (Precision::Auto, true),
+        (Precision::Fp16, false),
+    ] {
+        let is_cuda = provider == Provider::Cuda;
+        for channels_last in [None, is_cuda.then_some(other)] {
+            let way = Way {
+                provider,
+                precision,
+                channels_last,
+            };
+            if channels_last.is_some() || ways.last().is_none_or(|last: &Way| last.precision != precision) {
+                ways.push(way);
+            }
+        }
+    }
+    ways
+}
+
+/// Megapixels a second with so many runs in flight, the arithmetic that it took, bytes on the device.
 fn speed(
     rig: &Rig,
     model: &str,
-    provider: Provider,
-    precision: Precision,
+    way: Way,
     count: usize,
     side_px: u32,
 ) -> Result<(f64, &'static str, Option<u64>), InferenceError> {
-    let (runtime, model) = (rig.runtime.clone(), rig.model(model, precision));
-    let settings = rig.session(&[provider], precision);
+    let (runtime, model) = (rig.runtime.clone(), rig.model(model, way.precision));
+    let settings = rig.session(&[way.provider], way.precision, way.channels_last);
     let share = ENOUGH_BYTES / count as u64;
     let open: OpenLane = Arc::new(move || {
         let (upscaler, _) =
