@@ -70,7 +70,7 @@ TEST_RUNTIMES := $(TARGET_DIR)/runtimes
 
 test-providers: link-runtime ## OpenVINO, WebGPU and CUDA without their devices (fetches 2 GB; chromium-common, libvulkan1)
 	@for set in openvino webgpu cuda; do scripts/fetch-runtime --$$set $(TEST_RUNTIMES)/$$set || exit 1; done
-	UPSCALED_TEST_RUNTIMES=$(abspath $(TEST_RUNTIMES)) $(CARGO) test --locked --test providers -- --include-ignored
+	UPSCALED_TEST_RUNTIMES=$(abspath $(TEST_RUNTIMES)) $(CARGO) test --locked --test providers --test plugin -- --include-ignored
 
 # Not runtime/, which is whatever somebody chose for this machine. TENSORRT=1 fetches TensorRT too.
 GPU_RUNTIME := $(CURDIR)/runtime-gpu

@@ -24,11 +24,9 @@ use ort::session::Session;
 use serde_json::Value;
 use support::runtime_library;
 use support::site::Site;
-use upscaled::config::{Precision, Provider, ProviderChoices};
+use upscaled::config::{Precision, ProviderChoices};
 use upscaled::inference::providers::keys;
 use upscaled::inference::providers::options::{self, EngineSettings, ProfileShapes, ProviderSettings};
-use upscaled::inference::{Model, OrtUpscaler, Planes, Runtime, SessionSettings, Upscaler};
-use upscaled::size::Size;
 
 /// Where Debian's package chromium-common puts Vulkan made of software.
 const SWIFTSHADER: &str = "/usr/lib/chromium/vk_swiftshader_icd.json";
@@ -179,42 +177,6 @@ fn openvino_makes_the_processors_pixels_through_the_whole_product() {
     assert_eq!(
         (&job["state"], &job["plan"]["provider"], &job["warnings"]),
         (&"done".into(), &"openvino".into(), &Value::Array(Vec::new()))
-    );
-}
-
-/// A session that names no provider is given one by ONNX Runtime, of whatever plug-in the process has loaded.
-#[test]
-#[ignore = "needs OpenVINO: make test-providers"]
-fn the_processor_stays_the_processor_in_a_process_that_has_loaded_a_plug_in() {
-    let runtime = Runtime::load(Some(&fetched("openvino").join("libonnxruntime.so"))).unwrap();
-    let size = Size::new(64, 64);
-    let photo = support::photo(64, 64);
-    let plane = |channel: usize| photo.pixels().map(move |pixel| f32::from(pixel[channel]) / 255.0);
-    let planes: Vec<f32> = (0..3).flat_map(plane).collect();
-    let result_on = |provider| {
-        let settings = SessionSettings {
-            providers: vec![provider],
-            device_id: 0,
-            threads: Some(2),
-            precision: Precision::Auto,
-            engines_dir: PathBuf::from("/nonexistent"),
-            choices: ProviderChoices::default(),
-        };
-        let model = Model::built_in("span-x2").unwrap();
-        let (mut upscaler, _) = OrtUpscaler::open(&runtime, model, settings, 1 << 30).unwrap();
-        let mut result = Vec::new();
-        upscaler.prepare(size, 1, 1 << 30).unwrap();
-        let tile = Planes::new(&planes, size);
-        upscaler
-            .upscale(tile, &mut |planes| result.extend_from_slice(planes.data))
-            .unwrap();
-        result
-    };
-    let before = result_on(Provider::Cpu);
-    assert_ne!(before, result_on(Provider::Openvino), "another one's arithmetic");
-    assert!(
-        before == result_on(Provider::Cpu),
-        "the processor is another one now"
     );
 }
 
