@@ -17,12 +17,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use support::render::render;
 use upscaled::clock::SystemClock;
-use upscaled::config::{Format, Precision, Provider, ProviderChoices, Recipe};
+use upscaled::config::{Precision, Provider, ProviderChoices, Recipe};
 use upscaled::fs::RealFilesystem;
 use upscaled::inference::{Catalogue, Model, Runtime, SessionSettings, missing_engine};
-use upscaled::pipeline::executor::{EngineBuild, Executor, ExecutorSettings, Order};
-use upscaled::progress::{Cancel, Progress};
+use upscaled::pipeline::executor::{EngineBuild, Executor, ExecutorSettings};
 
 const MODEL: &str = "span-x2";
 const DEVICE_BYTES: u64 = 1 << 30;
@@ -73,19 +73,11 @@ impl Bench {
 
     /// What the report of a picture warns of.
     fn render(&self, executor: &Executor) -> String {
-        let order = Order {
-            source: self.picture.clone(),
-            recipe: Recipe {
-                model: MODEL.to_owned(),
-                format: Format::Png,
-                ..Recipe::default()
-            },
-            out: tempfile::tempfile().unwrap(),
-            progress: Arc::new(Progress::default()),
-            cancel: Cancel::default(),
+        let recipe = Recipe {
+            model: MODEL.to_owned(),
+            ..Recipe::default()
         };
-        let (report, result) = executor.render_blocking(order).expect("the executor lives");
-        result.unwrap();
+        let (_, report) = render(executor, &self.picture, recipe);
         report.warnings.join("\n")
     }
 

@@ -14,13 +14,13 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use support::render;
 use support::whole::Whole;
 use upscaled::clock::SystemClock;
-use upscaled::config::{Format, Precision, Provider, ProviderChoices, Recipe};
+use upscaled::config::{Precision, Provider, ProviderChoices, Recipe};
 use upscaled::fs::RealFilesystem;
 use upscaled::inference::{Catalogue, SessionSettings};
-use upscaled::pipeline::executor::{Executor, ExecutorSettings, Order};
-use upscaled::progress::{Cancel, Progress};
+use upscaled::pipeline::executor::{Executor, ExecutorSettings};
 use upscaled::report::RenderReport;
 use upscaled::size::Size;
 
@@ -53,32 +53,14 @@ fn executor(device_bytes: u64) -> Executor {
     Executor::start(settings, host, SystemClock::shared()).unwrap()
 }
 
-/// Renders `source` through the whole pipeline into a PNG and reads it back.
+/// The result of `source`.
 fn render(executor: &Executor, source: &Path, model: &str, tile_px: u32) -> (image::RgbImage, RenderReport) {
     let recipe = Recipe {
         model: model.to_owned(),
         tile_px: Some(tile_px),
-        format: Format::Png,
         ..Recipe::default()
     };
-    let path = source.with_extension("result.png");
-    let out = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path)
-        .unwrap();
-    let order = Order {
-        source: source.to_owned(),
-        recipe,
-        out,
-        progress: Arc::new(Progress::default()),
-        cancel: Cancel::default(),
-    };
-    let (report, result) = executor.render_blocking(order).expect("the executor lives");
-    result.unwrap();
-    (image::open(&path).unwrap().to_rgb8(), report)
+    render::render(executor, source, recipe)
 }
 
 /// The same picture in one run of a session, quantised as plainly as can be.

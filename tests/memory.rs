@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use upscaled::clock::SystemClock;
-use upscaled::config::{Format, Precision, Provider, ProviderChoices, Recipe, Tiling};
+use upscaled::config::{Precision, Provider, ProviderChoices, Recipe, Tiling};
 use upscaled::fs::RealFilesystem;
 use upscaled::inference::{Catalogue, Model, OrtUpscaler, Planes, SessionSettings, Upscaler, measure};
-use upscaled::pipeline::executor::{Executor, ExecutorSettings, Order};
-use upscaled::progress::{Cancel, Progress};
+use upscaled::pipeline::executor::{Executor, ExecutorSettings};
 use upscaled::report::RenderReport;
 use upscaled::size::Size;
 
@@ -121,36 +120,15 @@ impl Workshop {
     }
 
     fn render(&self, executor: &Executor, tiling: Tiling) -> (Vec<u8>, RenderReport) {
-        let path = self.dir.path().join("result.png");
-        let mut options = std::fs::File::options();
-        let out = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .unwrap();
-        let order = Order {
-            source: self.source.clone(),
-            recipe: Recipe {
-                model: "span-x2".to_owned(),
-                tiling,
-                tile_px: Some(512),
-                format: Format::Png,
-                ..Recipe::default()
-            },
-            out,
-            progress: Arc::new(Progress::default()),
-            cancel: Cancel::default(),
+        let recipe = Recipe {
+            model: "span-x2".to_owned(),
+            tiling,
+            tile_px: Some(512),
+            ..Recipe::default()
         };
-        let (report, result) = executor.render_blocking(order).unwrap();
-        result.unwrap();
-        (pixels(&path), report)
+        let (image, report) = support::render::render(executor, &self.source, recipe);
+        (image.into_raw(), report)
     }
-}
-
-fn pixels(path: &Path) -> Vec<u8> {
-    image::open(path).unwrap().to_rgb8().into_raw()
 }
 
 /// A fifth of what a tile of 512 needs, and then a profile that promises too much: done, the same pixels, and the next

@@ -1,6 +1,6 @@
 //! Owns having TensorRT's engines built in another process, while another provider does the work: a build takes minutes
-//! and the card's memory, and what crashes in it takes nobody along. Never builds one itself and never opens a session;
-//! engines that are there are [`super::engines`]'s.
+//! and the card's memory, and what crashes in it takes nobody along. Both sides are here: who has it built, and what the other
+//! process does ([`BuildOrder::carry_out`]). Engines that are there are [`super::engines`]'s.
 
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;

@@ -17,11 +17,9 @@ impl Hog {
     /// Takes the first card's memory but so much.
     pub fn leaving(left_bytes: u64) -> Self {
         // SAFETY: cuda_runtime_api.h of CUDA 13: `cudaError_t cudaMalloc(void **devPtr, size_t size)`,
-        // `cudaError_t cudaFree(void *devPtr)`, `cudaError_t cudaMemGetInfo(size_t *free, size_t *total)`; an enumeration
-        // is an `int`.
-        let (info, malloc, free) = unsafe {
+        // `cudaError_t cudaFree(void *devPtr)`; an enumeration is an `int`.
+        let (malloc, free) = unsafe {
             (
-                std::mem::transmute::<*mut c_void, CudaMemGetInfo>(function(c"cudaMemGetInfo")),
                 std::mem::transmute::<*mut c_void, CudaMalloc>(function(c"cudaMalloc")),
                 std::mem::transmute::<*mut c_void, CudaFree>(function(c"cudaFree")),
             )
@@ -30,14 +28,6 @@ impl Hog {
             free,
             held: Vec::new(),
             bytes: 0,
-        };
-        // Not the driver's word for its first card: CUDA may count them in another order, or have a part of one.
-        let free_bytes = || {
-            let (mut free, mut total) = (0, 0);
-            // SAFETY: both are written.
-            let code = unsafe { info(&raw mut free, &raw mut total) };
-            assert_eq!(code, 0, "cudaMemGetInfo");
-            free as u64
         };
         for chunk in [1_u64 << 30, 256 << 20, 64 << 20] {
             while free_bytes() > left_bytes + chunk {
@@ -61,6 +51,18 @@ impl Drop for Hog {
             unsafe { (self.free)(address) };
         }
     }
+}
+
+/// What is free on CUDA's first card. Not the driver's word for its own first one: CUDA may count them in another order, or
+/// have a part of one.
+pub fn free_bytes() -> u64 {
+    // SAFETY: as above: `cudaError_t cudaMemGetInfo(size_t *free, size_t *total)`.
+    let info = unsafe { std::mem::transmute::<*mut c_void, CudaMemGetInfo>(function(c"cudaMemGetInfo")) };
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: both are written.
+    let code = unsafe { info(&raw mut free, &raw mut total) };
+    assert_eq!(code, 0, "cudaMemGetInfo");
+    free as u64
 }
 
 /// A function of CUDA's library, which CUDA's provider has loaded before.

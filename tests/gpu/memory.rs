@@ -6,7 +6,7 @@ use upscaled::config::{Precision, Provider};
 use upscaled::inference::InferenceError;
 use upscaled::machine::nvidia;
 
-use super::hog::Hog;
+use super::hog::{Hog, free_bytes};
 use super::report::Seen;
 use super::rig::{ENOUGH_BYTES, Rig, mib, run};
 
@@ -20,8 +20,22 @@ const SMALL_PX: u32 = 128;
 /// A budget that has no idea.
 const HOPEFUL_BYTES: u64 = 16 << 30;
 
-/// An executor that has nothing to do for three seconds gives back what only runs need.
-const PAUSE: Duration = Duration::from_secs(8);
+/// Looks at the card, and how long between two of them: an executor that has nothing to do for three seconds gives back what
+/// only runs need.
+const LOOKS_MAX: u32 = 600;
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Waits until the executor has given back what it does not need.
+fn await_shrinking() {
+    let before = free_bytes();
+    for _ in 0..LOOKS_MAX {
+        if free_bytes() > before {
+            return;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    panic!("the executor keeps its arena");
+}
 
 pub fn out_of_memory(rig: &Rig) -> Seen {
     // CUDA's library comes with its provider.
@@ -87,7 +101,7 @@ pub fn ladder(rig: &Rig) -> Seen {
     };
     // The session is open when the others come, as it is in a service, and has given back what it does not need.
     assert_eq!(picture("nobody else on the card"), 0);
-    std::thread::sleep(PAUSE);
+    await_shrinking();
     let hog = Hog::leaving(LEFT_BYTES);
     assert!(picture("others fill it") > 0, "it was not full");
     assert_eq!(picture("and stay: what worked was learned"), 0);

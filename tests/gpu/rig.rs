@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use upscaled::clock::SystemClock;
-use upscaled::config::{Format, Precision, Provider, ProviderChoices, Recipe};
+use upscaled::config::{Precision, Provider, ProviderChoices, Recipe};
 use upscaled::fs::RealFilesystem;
 use upscaled::inference::{
     Catalogue, InferenceError, Model, OrtUpscaler, Planes, Runtime, SessionSettings, Upscaler,
 };
-use upscaled::pipeline::executor::{Executor, ExecutorSettings, Order};
-use upscaled::progress::{Cancel, Progress};
+use upscaled::pipeline::executor::{Executor, ExecutorSettings};
 use upscaled::report::RenderReport;
 use upscaled::size::Size;
 
@@ -135,29 +134,12 @@ impl Rig {
         source: &Path,
         tile_px: u32,
     ) -> (image::RgbImage, RenderReport) {
-        let path = self.dir.path().join("result.png");
-        let out = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .unwrap();
-        let order = Order {
-            source: source.to_owned(),
-            recipe: Recipe {
-                model: "span-x2".to_owned(),
-                tile_px: Some(tile_px),
-                format: Format::Png,
-                ..Recipe::default()
-            },
-            out,
-            progress: Arc::new(Progress::default()),
-            cancel: Cancel::default(),
+        let recipe = Recipe {
+            model: "span-x2".to_owned(),
+            tile_px: Some(tile_px),
+            ..Recipe::default()
         };
-        let (report, result) = executor.render_blocking(order).expect("the executor lives");
-        result.unwrap_or_else(|error| panic!("{error}; {report:#?}"));
-        (image::open(&path).unwrap().to_rgb8(), report)
+        support::render::render(executor, source, recipe)
     }
 
     pub fn photo(&self, width: u32, height: u32) -> PathBuf {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod ground;
+pub mod render;
 pub mod site;
 pub mod whole;
 

@@ -53,6 +53,9 @@ fn a_failed_allocation_is_recognised_whoever_reports_it() {
         // pytorch/pytorch#190727
         "CUDNN failure 5001: CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER ; GPU=0",
         "CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED ; GPU=0 ; hostname=nas ; expr=s_.cudnn_fe_graph->execute(",
+        // cudnn-frontend's names for a plan that cannot be made, and for the driver's refusal in it.
+        "CUDNN_FE failure 8: GRAPH_EXECUTION_PLAN_CREATION_FAILED ; GPU=0 ; hostname=nas ; expr=graph.build_plans(",
+        "CUDNN_FE failure 16: CUDA_API_FAILED ; GPU=0 ; hostname=nas ; expr=s_.cudnn_fe_graph->execute(",
         "CUFFT failure 2: CUFFT_ALLOC_FAILED ; GPU=0 ; hostname=nas",
         // #6670, on Windows #4325 and #16305.
         "Exception during initialization: std::bad_alloc",
